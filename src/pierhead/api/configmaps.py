@@ -1,0 +1,7 @@
+"""ConfigMaps."""
+
+from pierhead.api.strategy import Strategy
+
+
+class ConfigMapStrategy(Strategy):
+    """ConfigMaps."""

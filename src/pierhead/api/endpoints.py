@@ -1,0 +1,7 @@
+"""Endpoints."""
+
+from pierhead.api.strategy import Strategy
+
+
+class EndpointsStrategy(Strategy):
+    """Endpoints."""

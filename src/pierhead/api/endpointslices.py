@@ -1,0 +1,7 @@
+"""EndpointSlices."""
+
+from pierhead.api.strategy import Strategy
+
+
+class EndpointSliceStrategy(Strategy):
+    """EndpointSlices."""

@@ -1,0 +1,7 @@
+"""Events."""
+
+from pierhead.api.strategy import Strategy
+
+
+class EventStrategy(Strategy):
+    """Events."""

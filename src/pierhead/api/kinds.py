@@ -1,0 +1,104 @@
+"""The kinds we serve, one row each. One more kind is one more row (and its strategy, where it has rules of its own)."""
+
+from __future__ import annotations
+
+from pierhead.api.configmaps import ConfigMapStrategy
+from pierhead.api.endpoints import EndpointsStrategy
+from pierhead.api.endpointslices import EndpointSliceStrategy
+from pierhead.api.events import EventStrategy
+from pierhead.api.kind import Kind
+from pierhead.api.leases import LeaseStrategy
+from pierhead.api.namespaces import NamespaceStrategy
+from pierhead.api.nodes import NodeStrategy
+from pierhead.api.pods import PodStrategy
+from pierhead.api.proxystatuses import ProxyStatusStrategy
+from pierhead.api.replicasets import ReplicaSetStrategy
+from pierhead.api.secrets import SecretStrategy
+from pierhead.api.serviceaccounts import ServiceAccountStrategy
+from pierhead.api.services import ServiceStrategy
+
+NAMESPACE = Kind(
+    "", "v1", "Namespace", "namespaces", "api.core.v1.Namespace",
+    namespaced=False, short_names=("ns",), subresources=("status", "finalize"), delete_returns="object",
+    strategy=NamespaceStrategy(),
+)  # fmt: skip
+NODE = Kind(
+    "", "v1", "Node", "nodes", "api.core.v1.Node",
+    namespaced=False, short_names=("no",), subresources=("status",), strategy=NodeStrategy(),
+)  # fmt: skip
+SERVICE = Kind(
+    "", "v1", "Service", "services", "api.core.v1.Service",
+    short_names=("svc",), categories=("all",), subresources=("status",), put_creates=True, delete_returns="object",
+    strategy=ServiceStrategy(),
+)  # fmt: skip
+ENDPOINTS = Kind(
+    "", "v1", "Endpoints", "endpoints", "api.core.v1.Endpoints",
+    short_names=("ep",), put_creates=True, strategy=EndpointsStrategy(),
+)  # fmt: skip
+ENDPOINT_SLICE = Kind(
+    "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "api.discovery.v1.EndpointSlice",
+    generation=True, strategy=EndpointSliceStrategy(),
+)  # fmt: skip
+POD = Kind(
+    "", "v1", "Pod", "pods", "api.core.v1.Pod",
+    short_names=("po",), categories=("all",), subresources=("status", "log", "binding"), generation=True,
+    delete_returns="object", graceful=True, strategy=PodStrategy(),
+)  # fmt: skip
+REPLICA_SET = Kind(
+    "apps", "v1", "ReplicaSet", "replicasets", "api.apps.v1.ReplicaSet",
+    short_names=("rs",), categories=("all",), subresources=("status", "scale"), generation=True,
+    strategy=ReplicaSetStrategy(),
+)  # fmt: skip
+CONFIG_MAP = Kind(
+    "",
+    "v1",
+    "ConfigMap",
+    "configmaps",
+    "api.core.v1.ConfigMap",
+    short_names=("cm",),
+    strategy=ConfigMapStrategy(),
+)
+SECRET = Kind("", "v1", "Secret", "secrets", "api.core.v1.Secret", strategy=SecretStrategy())
+SERVICE_ACCOUNT = Kind(
+    "", "v1", "ServiceAccount", "serviceaccounts", "api.core.v1.ServiceAccount",
+    short_names=("sa",), delete_returns="object", strategy=ServiceAccountStrategy(),
+)  # fmt: skip
+EVENT = Kind(
+    "",
+    "v1",
+    "Event",
+    "events",
+    "api.core.v1.Event",
+    short_names=("ev",),
+    put_creates=True,
+    strategy=EventStrategy(),
+)
+LEASE = Kind(
+    "coordination.k8s.io",
+    "v1",
+    "Lease",
+    "leases",
+    "api.coordination.v1.Lease",
+    put_creates=True,
+    strategy=LeaseStrategy(),
+)
+PROXY_STATUS = Kind(
+    "pierhead.dev", "v1", "ProxyStatus", "proxystatuses", "pierhead.v1.ProxyStatus",
+    namespaced=False, subresources=("status",), strategy=ProxyStatusStrategy(),
+)  # fmt: skip
+
+KINDS: tuple[Kind, ...] = (
+    NAMESPACE,
+    NODE,
+    SERVICE,
+    ENDPOINTS,
+    ENDPOINT_SLICE,
+    POD,
+    REPLICA_SET,
+    CONFIG_MAP,
+    SECRET,
+    SERVICE_ACCOUNT,
+    EVENT,
+    LEASE,
+    PROXY_STATUS,
+)

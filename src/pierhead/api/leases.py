@@ -1,0 +1,7 @@
+"""Leases."""
+
+from pierhead.api.strategy import Strategy
+
+
+class LeaseStrategy(Strategy):
+    """Leases."""

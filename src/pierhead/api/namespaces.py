@@ -1,0 +1,7 @@
+"""Namespaces."""
+
+from pierhead.api.strategy import Strategy
+
+
+class NamespaceStrategy(Strategy):
+    """Namespaces."""

@@ -1,0 +1,41 @@
+"""``Network``: the ground a region stands on. One of the five contracts.
+
+Law: a frozen value, decided once at start, handed as an argument to whoever needs it (allocation, validation, binding, the
+proxy, the pod runtime); nodes get it from the API. Nobody asks the machine for these facts a second time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal, TypeAlias
+
+Range: TypeAlias = IPv4Network | IPv6Network
+Mode: TypeAlias = Literal["none", "loopback", "namespace", "host"]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Mode, ranges, families, and where an endpoint may lie."""
+
+    mode: Mode
+    """``loopback``: plain processes and a userspace proxy inside 127/8. ``none``: an API and no traffic."""
+    service_ranges: tuple[Range, ...]
+    """One range per family, the primary family first. Cluster IPs come from here."""
+    pod_ranges: tuple[Range, ...] = ()
+    floating_ranges: tuple[Range, ...] = ()
+    endpoint_ranges: tuple[Range, ...] = ()
+    """Where hand-written endpoints may lie besides the pod ranges; what lies elsewhere is refused by the proxy."""
+    node_ports: range = range(30000, 32768)
+    node_address: str = "127.0.0.1"
+    """The InternalIP of a node, and where node ports listen."""
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """``("IPv4",)`` or with IPv6, the primary family first."""
+        return tuple(f"IPv{found.version}" for found in self.service_ranges)
+
+    @property
+    def loopback_endpoints(self) -> bool:
+        """Kubernetes refuses endpoints in 127/8; only where pods live there do they pass."""
+        return self.mode == "loopback"

@@ -1,0 +1,7 @@
+"""Nodes."""
+
+from pierhead.api.strategy import Strategy
+
+
+class NodeStrategy(Strategy):
+    """Nodes."""

@@ -1,0 +1,7 @@
+"""Pods."""
+
+from pierhead.api.strategy import Strategy
+
+
+class PodStrategy(Strategy):
+    """Pods."""

@@ -1,0 +1,7 @@
+"""ProxyStatuses."""
+
+from pierhead.api.strategy import Strategy
+
+
+class ProxyStatusStrategy(Strategy):
+    """ProxyStatuses."""

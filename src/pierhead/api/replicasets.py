@@ -1,0 +1,7 @@
+"""ReplicaSets."""
+
+from pierhead.api.strategy import Strategy
+
+
+class ReplicaSetStrategy(Strategy):
+    """ReplicaSets."""

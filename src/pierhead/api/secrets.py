@@ -1,0 +1,7 @@
+"""Secrets."""
+
+from pierhead.api.strategy import Strategy
+
+
+class SecretStrategy(Strategy):
+    """Secrets."""

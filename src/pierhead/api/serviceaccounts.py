@@ -1,0 +1,7 @@
+"""ServiceAccounts."""
+
+from pierhead.api.strategy import Strategy
+
+
+class ServiceAccountStrategy(Strategy):
+    """ServiceAccounts."""

@@ -1,0 +1,7 @@
+"""Services."""
+
+from pierhead.api.strategy import Strategy
+
+
+class ServiceStrategy(Strategy):
+    """Services."""

@@ -1,0 +1,159 @@
+"""``Store``: commits, revisions and watches over bytes. One of the five contracts.
+
+Law: the store knows keys, bytes and revisions, and nothing of what they mean; it imports only ``errors``. Engines (memory,
+sqlite, later etcd) pass one contract suite with the same conflict tables.
+
+* A commit is all or nothing. Every operation in it gets a revision of its own, strictly increasing, those of one commit
+  adjacent, so that a watch which was cut between two events of one commit resumes exactly.
+* Nothing is visible before it is durable; then all of a commit becomes visible at once, in one loop iteration.
+* Reads are synchronous: current values live in memory, and show the last published revision.
+* All methods are called on the event loop's thread; an engine may do its I/O in threads of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write ``value`` at ``key``, whether or not the key exists."""
+
+    key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove ``key``, which must exist."""
+
+    key: str
+
+
+Operation: TypeAlias = Put | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Holds while ``key`` does not exist."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AtRevision:
+    """Holds while ``key`` exists and was last written at ``revision``."""
+
+    key: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class RangeEmpty:
+    """Holds while no key starts with ``prefix``."""
+
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Holds while ``key`` exists, at whatever revision: an object is not born into a namespace that has just gone."""
+
+    key: str
+
+
+Precondition: TypeAlias = Absent | AtRevision | RangeEmpty | Present
+
+
+class Entry(NamedTuple):
+    """One key as it is now."""
+
+    key: str
+    value: bytes
+    """Stamped: the value carries its own revision (see ``Stamp``)."""
+    revision: int
+
+
+class Event(NamedTuple):
+    """What one operation did."""
+
+    revision: int
+    key: str
+    value: bytes | None
+    """Stamped; None when the key was deleted."""
+    previous: Entry | None
+    """What stood at the key before; None when it is new."""
+
+
+Stamp: TypeAlias = Callable[[bytes, int], bytes]
+"""``stamp(value, revision)``: writes the revision into a value when it is published or loaded. A value cannot know its
+revision before the commit (in etcd not even then), so it is stored without."""
+
+Deliver: TypeAlias = Callable[[Sequence[Event]], None]
+
+
+class Store(Protocol):
+    """Where the region's state lives."""
+
+    uid: str
+    """A random id written when the store was made; a rebuilt store has another, which voids reports about the older one."""
+
+    @property
+    def revision(self) -> int:
+        """The revision of the last published operation; 0 in an empty store."""
+        ...
+
+    @property
+    def compacted(self) -> int:
+        """History holds the events after this revision."""
+        ...
+
+    async def commit(
+        self, operations: Sequence[Operation], preconditions: Sequence[Precondition] = ()
+    ) -> Sequence[int]:
+        """Checks every precondition, then writes every operation, durably, and answers their revisions in order.
+
+        Preconditions are checked against the state after all earlier commits. One key may be written once per commit.
+
+        Raises:
+            PreconditionFailed: the first precondition that does not hold, or a ``Delete`` of a missing key; nothing is written.
+            StoreFailed: the engine could not make it durable; nothing is published.
+        """
+        ...
+
+    def get(self, key: str) -> Entry | None: ...
+
+    def range(self, prefix: str, *, after: str = "", limit: int = 0, at: int = 0) -> Sequence[Entry]:
+        """Entries whose key starts with ``prefix``, in key order, beginning behind the key ``after``, at most ``limit`` (0: all).
+
+        ``at``: as of that revision (0: now), for pages of one consistent list.
+
+        Raises:
+            Compacted: ``at`` is older than the history or lies in the future.
+        """
+        ...
+
+    def count(self, prefix: str) -> int:
+        """How many keys start with ``prefix``, now."""
+        ...
+
+    def watch(self, prefix: str, after: int, deliver: Deliver) -> Callable[[], None]:
+        """Calls ``deliver`` with the events after revision ``after`` at once (when there are any), then with those of each
+        later commit, in order, never part of a commit except where ``after`` itself cuts one. Returns what ends the watch.
+
+        ``deliver`` runs on the loop inside publication and must neither block, nor raise, nor call the store's ``commit``.
+
+        Raises:
+            Compacted: ``after`` is older than the history or lies in the future.
+        """
+        ...
+
+    async def compact(self, revision: int) -> None:
+        """Forgets history up to and including ``revision``; current values stay. Resuming from before it raises Compacted."""
+        ...
+
+    async def close(self) -> None:
+        """Finishes what was accepted, then releases files and locks. Later commits raise StoreFailed."""
+        ...
