@@ -94,6 +94,18 @@ revision before the commit (in etcd not even then), so it is stored without."""
 Deliver: TypeAlias = Callable[[Sequence[Event]], None]
 
 
+class Statistics(NamedTuple):
+    """What an engine did since it was opened. ``commits / batches`` above 1 shows group commit."""
+
+    commits: int
+    """Durable ones; those that failed do not count."""
+    batches: int
+    """Writes to the medium, each of one commit or several that became durable together."""
+    operations: int
+    seconds: float
+    """Spent on making batches durable."""
+
+
 class Store(Protocol):
     """Where the region's state lives."""
 
@@ -119,6 +131,7 @@ class Store(Protocol):
 
         Raises:
             PreconditionFailed: the first precondition that does not hold, or a ``Delete`` of a missing key; nothing is written.
+                For ``RangeEmpty`` it names a key that stands in the range.
             StoreFailed: the engine could not make it durable; nothing is published.
         """
         ...
@@ -128,7 +141,7 @@ class Store(Protocol):
     def range(self, prefix: str, *, after: str = "", limit: int = 0, at: int = 0) -> Sequence[Entry]:
         """Entries whose key starts with ``prefix``, in key order, beginning behind the key ``after``, at most ``limit`` (0: all).
 
-        ``at``: as of that revision (0: now), for pages of one consistent list.
+        ``at``: as of that revision (0: now), for pages of one consistent list. Inside a commit it means the whole commit.
 
         Raises:
             Compacted: ``at`` is older than the history or lies in the future.
@@ -141,7 +154,8 @@ class Store(Protocol):
 
     def watch(self, prefix: str, after: int, deliver: Deliver) -> Callable[[], None]:
         """Calls ``deliver`` with the events after revision ``after`` at once (when there are any), then with those of each
-        later commit, in order, never part of a commit except where ``after`` itself cuts one. Returns what ends the watch.
+        later commit, in order, never part of a commit except where ``after`` itself cuts one. Commits that became durable
+        together come in one call. Returns what ends the watch.
 
         ``deliver`` runs on the loop inside publication and must neither block, nor raise, nor call the store's ``commit``.
 
@@ -151,8 +165,15 @@ class Store(Protocol):
         ...
 
     async def compact(self, revision: int) -> None:
-        """Forgets history up to and including ``revision``; current values stay. Resuming from before it raises Compacted."""
+        """Forgets history up to and including ``revision``; current values stay. Resuming from before it raises Compacted.
+
+        Raises:
+            Compacted: ``revision`` lies in the future.
+            StoreFailed: as for ``commit``.
+        """
         ...
+
+    def statistics(self) -> Statistics: ...
 
     async def close(self) -> None:
         """Finishes what was accepted, then releases files and locks. Later commits raise StoreFailed."""
