@@ -62,6 +62,8 @@ class Kind:
     """What a DELETE that removed the object answers."""
     graceful: bool = False
     """Deleting sets a grace period first (Pods)."""
+    deprecation: str = ""
+    """Said in a Warning header with every answer about this kind."""
     strategy: Strategy = field(default_factory=Strategy)
     columns: Columns | None = None
     """None: Name and Age."""

@@ -34,6 +34,7 @@ SERVICE = Kind(
 ENDPOINTS = Kind(
     "", "v1", "Endpoints", "endpoints", "api.core.v1.Endpoints",
     short_names=("ep",), put_creates=True, strategy=EndpointsStrategy(),
+    deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 )  # fmt: skip
 ENDPOINT_SLICE = Kind(
     "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "api.discovery.v1.EndpointSlice",
