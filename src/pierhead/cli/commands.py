@@ -1,0 +1,90 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pierhead import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pierhead")
+def commands() -> None:
+    """The Service half of Kubernetes without the rest of it."""
+
+
+@commands.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), help="State, credentials, logs of pods.")
+@click.option(
+    "--listen", default="127.0.0.1:6443", show_default=True, metavar="HOST:PORT", help="Port 0 picks a free one."
+)
+@click.option(
+    "--network",
+    type=click.Choice(["auto", "none", "loopback"]),
+    default="auto",
+    show_default=True,
+    help="loopback: pods and Services inside 127.0.0.0/8. none: the API and its controllers, no traffic.",
+)
+@click.option("--proxy-mode", type=click.Choice(["auto", "userspace"]), default="auto", show_default=True)
+@click.option("--region", default="local", show_default=True, help="The region label of the node.")
+@click.option("--zone", default="local-a", show_default=True, help="The zone label of the node.")
+@click.option("--node-name", default="node-1", show_default=True)
+@click.option("--service-cidr", default="", metavar="C4[,C6]", help="Where cluster IPs come from.")
+@click.option("--pod-cidr", default="", metavar="CIDR", help="Where pod addresses come from.")
+@click.option("--endpoint-cidrs", default="", metavar="CIDR,…", help="Where hand-written endpoints may lie.")
+def up(
+    *,
+    data_dir: Path | None,
+    listen: str,
+    network: str,
+    proxy_mode: str,
+    region: str,
+    zone: str,
+    node_name: str,
+    service_cidr: str,
+    pod_cidr: str,
+    endpoint_cidrs: str,
+) -> None:
+    """Run a region on this machine, until Ctrl-C."""
+    from pierhead.cli import up as command
+    from pierhead.region import directory, machine, ranges
+    from pierhead.region.settings import Settings
+
+    host, port = command.parse_listen(listen)
+    mode, why = command.choose_mode(network)
+    ground = ranges.choose(
+        mode,
+        services=ranges.parse("--service-cidr", service_cidr),
+        pods=ranges.parse("--pod-cidr", pod_cidr),
+        endpoints=ranges.parse("--endpoint-cidrs", endpoint_cidrs),
+        subnets=machine.subnets(),
+    )
+    settings = Settings(
+        data_dir=(data_dir or directory.default()).absolute(),
+        host=host,
+        port=port,
+        network=ground,
+        region=command.label("--region", region),
+        zone=command.label("--zone", zone),
+        node_name=command.name("--node-name", node_name),
+    )
+    command.run(settings, why_network=why, why_proxy=proxy_mode)
+
+
+@commands.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), help="The data directory given to `up`.")
+def kubeconfig(*, data_dir: Path | None) -> None:
+    """Print the kubeconfig of the region on this machine."""
+    from pierhead.cli import kubeconfig as command
+
+    click.echo(command.read(data_dir), nl=False)
+
+
+@commands.command()
+def demo() -> None:
+    """The whole story on this machine, in under a minute: nothing is left behind."""
+    from pierhead.cli import demo as command
+
+    command.run()

@@ -1,0 +1,62 @@
+"""The data directory of a region, and the kubeconfig in it."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+from pierhead.errors import UsageError
+from pierhead.pki.credentials import Credentials
+from pierhead.pki.files import write_private
+
+
+def default() -> Path:
+    """``/var/lib/pierhead`` for root, else below ``$XDG_STATE_HOME``."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/pierhead")
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "pierhead"
+
+
+def prepare(directory: Path) -> None:
+    """Makes the directory with mode 0700, or checks that this account may write in it.
+
+    Raises:
+        UsageError: it cannot be made or written.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make {directory}: {error.strerror}", "choose another with --data-dir DIR") from error
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write in {directory}", "choose another with --data-dir DIR")
+    if directory.stat().st_uid == os.geteuid():
+        directory.chmod(0o700)
+
+
+def write_kubeconfig(path: Path, url: str, credentials: Credentials) -> None:
+    """One cluster, one user, one context, all named after us; nothing outside the data directory is touched."""
+    authority = base64.b64encode(credentials.ca.read_bytes()).decode()
+    write_private(
+        path,
+        f"""\
+apiVersion: v1
+kind: Config
+current-context: pierhead
+clusters:
+- name: pierhead
+  cluster:
+    server: {url}
+    certificate-authority-data: {authority}
+users:
+- name: pierhead-admin
+  user:
+    token: {credentials.admin}
+contexts:
+- name: pierhead
+  context:
+    cluster: pierhead
+    user: pierhead-admin
+""".encode(),
+    )

@@ -1,0 +1,93 @@
+"""From a network mode and what the user asked for to a ``Network``: defaults, and the reasons to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, ip_network
+from itertools import combinations
+from typing import Literal
+
+from pierhead.api.network import Network, Range
+from pierhead.errors import UsageError
+
+LOOPBACK = IPv4Network("127.0.0.0/8")
+LOOPBACK_SERVICES = IPv4Network("127.96.0.0/16")
+LOOPBACK_PODS = IPv4Network("127.64.0.0/16")
+OFFLINE_SERVICES = IPv4Network("10.96.0.0/16")
+
+
+def parse(option: str, text: str) -> tuple[Range, ...]:
+    """A comma-separated list of ranges, as an option gives it.
+
+    Raises:
+        UsageError: one of them is not a range, or has bits set behind its prefix.
+    """
+    found: list[Range] = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        try:
+            found.append(ip_network(part))
+        except ValueError as error:
+            raise UsageError(
+                f"{option}: {error}", f"write a range such as 10.96.0.0/16: {option} 10.96.0.0/16"
+            ) from error
+    return tuple(found)
+
+
+def choose(
+    mode: Literal["none", "loopback"],
+    *,
+    services: tuple[Range, ...] = (),
+    pods: tuple[Range, ...] = (),
+    endpoints: tuple[Range, ...] = (),
+    subnets: Sequence[Range] = (),
+) -> Network:
+    """The network of a region. Empty ranges mean the mode's own; ``subnets``: those of this machine, where hand-written
+    endpoints may lie unless ``endpoints`` says otherwise.
+
+    Raises:
+        UsageError: ranges that overlap, are too small, of doubled families, or that the mode cannot serve.
+    """
+    if mode == "none":
+        network = Network("none", services or (OFFLINE_SERVICES,), pods, endpoint_ranges=endpoints)
+    else:
+        found = endpoints or (LOOPBACK, *subnets)
+        network = Network("loopback", services or (LOOPBACK_SERVICES,), pods or (LOOPBACK_PODS,), endpoint_ranges=found)
+    _check_families(network)
+    _check_sizes(network)
+    _check_overlaps(network)
+    if mode == "loopback":
+        _check_loopback(network)
+    return network
+
+
+def _check_families(network: Network) -> None:
+    if len(network.service_ranges) > 2 or len(set(network.families)) != len(network.families):
+        raise UsageError(
+            "--service-cidr takes one range, or two of different families",
+            "--service-cidr 10.96.0.0/16,fd00:10:96::/112",
+        )
+
+
+def _check_sizes(network: Network) -> None:
+    for found in network.service_ranges:
+        if found.num_addresses < 8:
+            raise UsageError(f"--service-cidr {found} is too small for Services", "take a prefix of at most /29 (IPv4)")
+        if found.version == 6 and found.prefixlen < 64:
+            raise UsageError(f"--service-cidr {found} is too large", "take a prefix of at least /64 (IPv6)")
+
+
+def _check_overlaps(network: Network) -> None:
+    for one, other in combinations((*network.service_ranges, *network.pod_ranges), 2):
+        if one.version == other.version and one.overlaps(other):
+            raise UsageError(f"{one} and {other} overlap", "give Services and pods ranges of their own")
+
+
+def _check_loopback(network: Network) -> None:
+    for found in (*network.service_ranges, *network.pod_ranges):
+        if not (isinstance(found, IPv4Network) and found.subnet_of(LOOPBACK)):
+            raise UsageError(
+                f"--network loopback serves only ranges inside 127.0.0.0/8, not {found}",
+                "leave the range out, or use --network none for an API without traffic",
+            )
+        if found.overlaps(IPv4Network("127.0.0.0/24")):
+            raise UsageError(f"{found} holds this machine's own 127.0.0.1", "take another part of 127.0.0.0/8")

@@ -1,0 +1,26 @@
+"""What a region is told at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pierhead.api.network import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything `pierhead up` decided before anything starts."""
+
+    data_dir: Path
+    """Holds the store, the credentials, the kubeconfig and the logs of pods. Mode 0700."""
+    host: str
+    """Where the API listens."""
+    port: int
+    """0 picks a free one."""
+    network: Network
+    region: str = "local"
+    """Label ``topology.kubernetes.io/region`` of every node."""
+    zone: str = "local-a"
+    """Label ``topology.kubernetes.io/zone`` of the node."""
+    node_name: str = "node-1"

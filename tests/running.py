@@ -1,0 +1,137 @@
+"""A region of its own for a test: the real command in a process of its own, on a free port, in a fresh data directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PIERHEAD = Path(sys.executable).with_name("pierhead")
+START_LIMIT = 20.0
+"""Seconds; generous, because the machine may be busy with other tests."""
+
+
+@dataclass
+class Region:
+    """A running ``pierhead up``."""
+
+    process: subprocess.Popen[str]
+    data_dir: Path
+    lines: list[str]
+    """What it printed up to and including the last ``export``."""
+
+    @property
+    def url(self) -> str:
+        return next(line.split()[1] for line in self.lines if line.startswith("API "))
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.data_dir / "kubeconfig"
+
+    @property
+    def ca(self) -> Path:
+        return self.data_dir / "pki" / "ca.crt"
+
+    @property
+    def token(self) -> str:
+        found = re.search(r"token: (\S+)", self.kubeconfig.read_text())
+        assert found
+        return found[1]
+
+    def call(self, method: str, path: str, body: Any = None, *, media: str = "application/json") -> tuple[int, Any]:
+        """One request as the administrator: the status and the decoded answer."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": media}
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        context = ssl.create_default_context(cafile=self.ca)
+        try:
+            with urllib.request.urlopen(request, context=context, timeout=30) as response:
+                return response.status, _decoded(response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, _decoded(error.read())
+
+    def kubectl(self, *arguments: str, stdin: str = "", check: bool = True, timeout: float = 60) -> str:
+        """kubectl's standard output."""
+        done = self.kubectl_result(*arguments, stdin=stdin, timeout=timeout)
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def kubectl_result(self, *arguments: str, stdin: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"KUBECONFIG": str(self.kubeconfig), "HOME": str(self.data_dir)}
+        return subprocess.run(
+            ["kubectl", *arguments],
+            env=environment, input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ends the region; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(timeout=15)
+        if self.process.stdout:
+            self.process.stdout.close()
+        return code
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content.decode()
+
+
+def start(data_dir: Path, *arguments: str) -> Region:
+    """Starts ``pierhead up`` and waits until it has said that it is ready."""
+    process = subprocess.Popen(
+        [str(PIERHEAD), "up", "--data-dir", str(data_dir), "--listen", "127.0.0.1:0", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
+    )  # fmt: skip
+    region = Region(process, data_dir, list(_until_ready(process)))
+    if not region.lines or not region.lines[-1].startswith("export KUBECONFIG="):
+        region.stop()
+        raise AssertionError("up did not get ready:\n" + "\n".join(region.lines))
+    return region
+
+
+def _until_ready(process: subprocess.Popen[str]) -> Iterator[str]:
+    assert process.stdout
+    deadline = time.monotonic() + START_LIMIT
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([process.stdout], [], [], left)[0]:
+            return
+        line = process.stdout.readline()
+        if not line:
+            return
+        yield line.rstrip("\n")
+        if line.startswith("export KUBECONFIG="):
+            return
+
+
+@contextmanager
+def running(data_dir: Path, *arguments: str) -> Iterator[Region]:
+    """A region that ends with the block."""
+    region = start(data_dir, *arguments)
+    try:
+        yield region
+    finally:
+        region.stop()
+
+
+def ranges(worker: str) -> Sequence[str]:
+    """Service and pod ranges of a test worker's own: several regions of loopback mode share one 127.0.0.0/8."""
+    number = int(worker.removeprefix("gw") or 0) if worker != "master" else 9
+    return ("--service-cidr", f"127.{100 + number}.0.0/16", "--pod-cidr", f"127.{70 + number}.0.0/16")
