@@ -62,7 +62,8 @@ class Bindings:
             actual = str(actual)
         if not isinstance(actual, str):
             return False
-        pattern, groups, end = "", {}, 0
+        groups: dict[str, str] = {}
+        pattern, end = "", 0
         for found in PLACEHOLDER.finditer(expected):
             token = found[0]
             pattern += re.escape(expected[end : found.start()])
@@ -114,8 +115,8 @@ class Comparison:
             elif key not in wanted:
                 yield f"{where}: unexpected {actual[key]!r}"
             elif key == "managedFields":
-                ordered = [sorted(side, key=_manager) for side in (wanted[key], actual[key])]
-                yield from self.differences(*ordered, where)
+                one, other = (sorted(side, key=_manager) for side in (wanted[key], actual[key]))
+                yield from self.differences(one, other, where)
             else:
                 yield from self.differences(wanted[key], actual[key], where)
 

@@ -22,8 +22,7 @@ IMPATIENT = 1.0
 def rows() -> dict[str, str]:
     """Case id → why it is open."""
     lines = (HERE / "open.txt").read_text().splitlines()
-    found = (line.split(None, 1) for line in lines if line and not line.startswith("#"))
-    return {name: reason for name, reason in found}
+    return dict(line.split(None, 1) for line in lines if line and not line.startswith("#"))
 
 
 OPEN = rows()

@@ -40,8 +40,8 @@ class Row(NamedTuple):
     key: str
     value: bytes | None
     """Not stamped; None when the key was deleted."""
-    end: int
-    """The revision of the last operation of the same commit."""
+    first: int
+    """The revision of the first operation of the same commit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class Ledger:
         self._stamp = stamp
         self._entries: dict[str, Entry] = {}
         self._history: list[Event] = []
-        self._ends: list[int] = []  # of the commits in the history
+        self._firsts: list[int] = []  # where the commits in the history begin
         self._staged: dict[str, Row] = {}  # what stands at these keys once everything staged is published
         self._pending: list[Row] = []
         self._watchers: dict[_Watcher, None] = {}  # a set that keeps its order
@@ -168,7 +168,7 @@ class Ledger:
     def compact(self, revision: int) -> None:
         """Forgets history up to and including ``revision``, which is one that ``step`` answered."""
         del self._history[: self._place(revision)]
-        del self._ends[: bisect_right(self._ends, revision)]
+        del self._firsts[: bisect_right(self._firsts, revision)]
         self.compacted = revision
 
     # -- inside ----------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ class Ledger:
         revisions = range(first, first + len(operations))
         for revision, operation in zip(revisions, operations, strict=True):
             value = operation.value if isinstance(operation, Put) else None
-            row = Row(revision, operation.key, value, revisions[-1])
+            row = Row(revision, operation.key, value, first)
             self._pending.append(row)
             self._staged[operation.key] = row
         return revisions
@@ -226,8 +226,8 @@ class Ledger:
         if row.revision > self.compacted:
             self.revision = row.revision
             self._history.append(event)
-            if row.revision == row.end:
-                self._ends.append(row.end)
+            if row.revision == row.first:
+                self._firsts.append(row.first)
         return event
 
     def _index(self, event: Event) -> None:
@@ -258,7 +258,8 @@ class Ledger:
     def _undone(self, prefix: str, at: int) -> dict[str, Entry | None]:
         """What stood, after the commit that holds the revision ``at``, at those keys under ``prefix`` which changed since."""
         self._reach(at)
-        place = bisect_left(self._ends, at)
-        end = self._ends[place] if place < len(self._ends) else at
-        changed = (event for event in reversed(self._since(end)) if event.key.startswith(prefix))
-        return {event.key: event.previous for event in changed}
+        later = bisect_right(self._firsts, at)
+        if later == len(self._firsts):
+            return {}
+        undone = islice(reversed(self._history), len(self._history) - self._place(self._firsts[later] - 1))
+        return {event.key: event.previous for event in undone if event.key.startswith(prefix)}

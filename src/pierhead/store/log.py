@@ -22,7 +22,7 @@ _FORMAT = 1
 
 _SCHEMA = (
     "CREATE TABLE meta (uid TEXT NOT NULL, compacted INTEGER NOT NULL)",
-    'CREATE TABLE log (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, value BLOB, "end" INTEGER NOT NULL)',
+    "CREATE TABLE log (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, value BLOB, first INTEGER NOT NULL)",
 )
 
 
@@ -64,7 +64,7 @@ class Log:
         """All of the log, in the order of revisions."""
         try:
             yield from map(
-                Row._make, self._connection.execute('SELECT revision, key, value, "end" FROM log ORDER BY 1')
+                Row._make, self._connection.execute("SELECT revision, key, value, first FROM log ORDER BY 1")
             )
         except sqlite3.Error as error:
             raise StoreFailed(f"cannot read {self._path}: {error}") from error

@@ -192,8 +192,8 @@ class SqliteStore:
 
     def _count(self, batch: Batch, seconds: float) -> None:
         commits, batches, operations, spent = self._statistics
-        ends = {row.end for row in batch.rows}
-        self._statistics = Statistics(commits + len(ends), batches + 1, operations + len(batch.rows), spent + seconds)
+        firsts = {row.first for row in batch.rows}
+        self._statistics = Statistics(commits + len(firsts), batches + 1, operations + len(batch.rows), spent + seconds)
 
 
 def _load(directory: Path, stamp: Stamp) -> tuple[Log, Ledger]:
