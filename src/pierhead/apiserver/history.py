@@ -1,0 +1,45 @@
+"""Forgetting: history is kept for those who resume a watch or follow a continue token, not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from pierhead.store import Store
+
+KEEP_SECONDS = 300.0
+"""As long as the real server's etcd keeps it."""
+KEEP_REVISIONS = 10_000
+"""What is younger than this many revisions stays however old it is."""
+LOOK_EVERY = 30.0
+
+
+class Window:
+    """The revisions of the last minutes: decides what may be forgotten. Pure; ``now`` counts seconds."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def forgettable(self, now: float, revision: int) -> int:
+        """The newest revision that is older than both bounds; 0: none.
+
+        ``revision``: the last published one, now.
+        """
+        self._marks.append((now, revision))
+        old = 0
+        while self._marks and self._marks[0][0] <= now - KEEP_SECONDS:
+            old = self._marks.popleft()[1]
+        if old:
+            self._marks.appendleft((now - KEEP_SECONDS, old))
+        return max(0, min(old, revision - KEEP_REVISIONS))
+
+
+async def compact(store: Store) -> None:
+    """Compacts the history until cancelled."""
+    window = Window()
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        revision = window.forgettable(loop.time(), store.revision)
+        if revision > store.compacted:
+            await store.compact(revision)

@@ -1,0 +1,232 @@
+"""Serving the application: TLS, and one small subclass of uvicorn's httptools protocol for what ASGI has no words for.
+
+What the subclass adds: a cap on connections, deadlines for headers and bodies, a bound on the size of headers, and in the scope
+the connection's write half, so that the watch hub writes one frame to a thousand connections without a task for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from pierhead.apiserver.application import ApiServer
+from pierhead.apiserver.stream import EXTENSION
+from pierhead.errors import ApiError
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 0.8
+"""How long open requests may take to end once the server stops."""
+BACKLOG = 1024
+KEEP_ALIVE_SECONDS = 120
+"""Longer than Go's clients keep an idle connection (90 s), so that they end it, not we."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one server grants its clients together and each of them."""
+
+    connections: int = 4096
+    header_seconds: float = 10.0
+    """From the first byte of a request (or the connection) to the end of its headers; also for the TLS handshake."""
+    body_seconds: float = 30.0
+    header_bytes: int = 64 * 1024
+
+
+class Serving:
+    """An application on a bound socket. ``async with`` starts and stops it.
+
+    ``certificate``, ``key``: PEM files; None serves plain HTTP.
+    """
+
+    def __init__(
+        self,
+        app: ApiServer,
+        sock: socket.socket,
+        *,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._app = app
+        self._sock = sock
+        self._tls = _tls(certificate, key) if certificate else None
+        self._limits = limits or Limits()
+        self._state = _State()
+        self._config = Config(
+            app,  # type: ignore[arg-type]
+            http=HttpToolsProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Serving:
+        self._config.load()
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._config, self._state, self._limits),
+            sock=self._sock,
+            ssl=self._tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=self._limits.header_seconds if self._tls else None,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        self._app.close()
+        connections = list(self._state.connections)
+        for connection in connections:
+            connection.shutdown()
+        if self._state.tasks:
+            await asyncio.wait(self._state.tasks, timeout=STOP_SECONDS)
+        for task in list(self._state.tasks):
+            task.cancel()
+        for connection in connections:
+            if isinstance(connection, Connection):
+                connection.pipe.abort()
+
+    async def run(self) -> None:
+        """Serves until cancelled."""
+        async with self:
+            await self._app.run()
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection."""
+
+    def __init__(self, config: Config, state: ServerState, limits: Limits) -> None:
+        super().__init__(config=config, server_state=state, app_state={})
+        self._limits = limits
+        self._deadline: asyncio.TimerHandle | None = None
+        self._header_bytes = 0
+        self._in_headers = True
+        self.pipe: _Pipe
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.pipe = _Pipe(transport)
+        if len(self.connections) > self._limits.connections:
+            log.warning("refused a connection: %d are open", self._limits.connections)
+            self._refuse(ApiError(503, "ServiceUnavailable", "too many connections", retry_after=1))
+        else:
+            self._arm(self._limits.header_seconds, self._no_headers)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_headers:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._in_headers and self._header_bytes > self._limits.header_bytes and not self.transport.is_closing():
+            self._refuse(ApiError(431, "", "the headers of the request are too large"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: self.pipe}  # type: ignore[typeddict-item]
+        self._in_headers = True
+        self._arm(self._limits.header_seconds, self._no_headers)
+
+    def on_headers_complete(self) -> None:
+        self._in_headers, self._header_bytes = False, 0
+        if self.parser.get_http_version() != "1.1":
+            self.scope["extensions"] = {}  # chunks are of HTTP/1.1
+        self._arm(self._limits.body_seconds, self._no_body)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._disarm()
+        super().on_message_complete()
+
+    def _arm(self, seconds: float, late: Callable[[], None]) -> None:
+        self._disarm()
+        self._deadline = self.loop.call_later(seconds, late)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _no_headers(self) -> None:
+        """Nothing at all was said: nothing is answered."""
+        if self._header_bytes:
+            self._refuse(_late("headers"))
+        else:
+            self.transport.close()
+
+    def _no_body(self) -> None:
+        if self.cycle is not None and self.cycle.response_started:
+            self.transport.close()
+        else:
+            self._refuse(_late("body"))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answers for the application, and hangs up."""
+        self._disarm()
+        body = msgspec.json.encode(error.status()) + b"\n"
+        head = f"HTTP/1.1 {error.code} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
+
+
+class _Pipe:
+    """The write half of a connection, as watchers use it (``stream.Pipe``)."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.write = transport.write
+        self.buffered = transport.get_write_buffer_size
+        self.abort = transport.abort
+
+
+class _State(ServerState):
+    """uvicorn's state, with a Date header that is right without a timer."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        super().__init__()
+
+    @property  # type: ignore[override]
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        if self._second != (now := int(time.time())):
+            self._second, self._headers = now, [(b"date", formatdate(now, usegmt=True).encode())]
+        return self._headers
+
+    @default_headers.setter
+    def default_headers(self, value: Any) -> None:
+        pass
+
+
+def _late(what: str) -> ApiError:
+    return ApiError(408, "Timeout", f"the {what} of the request did not come in time")
+
+
+def _tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
