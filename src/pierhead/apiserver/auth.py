@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: bearer token → identity, identity × attributes → yes, or the text of a 401 or 403.
+"""Who asks, and whether they may: bearer token → identity, identity and attributes → yes, or the text of a 401 or 403.
 
 Three identities, with fixed rights: administrators and controllers may do anything; a node reads everything and writes only its
 own Node, Lease and ProxyStatus, the status of the pods bound to it, and Events. Without a token one is ``system:anonymous`` and

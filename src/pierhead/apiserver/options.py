@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
-import yaml
 
 from pierhead.api import Tree
 from pierhead.api.rules import forbidden_field, invalid_value, not_supported
-from pierhead.apiserver.request import MEDIA, Request
+from pierhead.apiserver.request import Request, body_media
 from pierhead.errors import ApiError, Cause, bad_request, invalid
 
 _GROUP = "meta.k8s.io"
@@ -157,13 +156,11 @@ def delete_options(request: Request) -> DeleteOptions:
 def _delete_body(request: Request) -> Tree:
     if not request.body.strip() or request.body.strip() == b"null":
         return {}
-    media = MEDIA.get(request.headers.get("content-type", "").split(";")[0].strip(), "json")
-    if media == "protobuf":
-        text = f"the body of the request was in an unknown format - accepted media types include: {', '.join(MEDIA)}"
-        raise ApiError(415, "UnsupportedMediaType", text)
+    if body_media(request) != "json":
+        raise ApiError(415, "UnsupportedMediaType", "the body of this request has to be application/json")
     try:
-        tree = yaml.safe_load(request.body) if media == "yaml" else msgspec.json.decode(request.body)
-    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        tree = msgspec.json.decode(request.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         shown = "unexpected end of JSON input" if "truncated" in str(error) else str(error)
         raise bad_request(f"couldn't get version/kind; json parse error: {shown}") from error
     if not isinstance(tree, dict):

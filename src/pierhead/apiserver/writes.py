@@ -88,9 +88,9 @@ class Writes:
             found = codec.check(route.kind, patched.tree)
         except ApiError as error:
             raise _undecodable(patched.tree, error.message.rpartition(" cannot be handled as a ")[2]) from error
-        problems = [*patched.problems, *found.problems]
-        if problems and options.validation == "Strict":
-            raise _undecodable(patched.tree, f"strict decoding error: {', '.join(problems)}")
+        problems = [*patched.doubles, *found.problems]
+        if options.validation == "Strict" and (refused := [*patched.unknown, *problems]):
+            raise _undecodable(patched.tree, f"strict decoding error: {', '.join(refused)}")
         if options.validation == "Warn":
             context.warnings.extend(problems)
         return found.tree
