@@ -1,0 +1,36 @@
+"""The data directory."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pierhead.errors import UsageError
+from pierhead.pki.credentials import ensure
+from pierhead.region import directory
+
+
+def test_it_is_made_for_its_owner_only(tmp_path: Path) -> None:
+    directory.prepare(tmp_path / "a" / "b")
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+
+
+def test_a_file_in_its_place_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"cannot make .*file") as caught:
+        directory.prepare(tmp_path / "file")
+    assert "--data-dir" in caught.value.hint
+
+
+def test_the_kubeconfig_is_private_and_complete(tmp_path: Path) -> None:
+    credentials = ensure(tmp_path / "pki", ["127.0.0.1"], datetime.now(UTC))
+    path = tmp_path / "kubeconfig"
+    directory.write_kubeconfig(path, "https://127.0.0.1:1", credentials)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    text = path.read_text()
+    assert credentials.admin in text
+    assert "server: https://127.0.0.1:1" in text
+    assert credentials.controller not in text

@@ -1,0 +1,63 @@
+"""A region's network: the mode's own ranges, and the reasons to refuse others."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from pierhead.errors import UsageError
+from pierhead.region import ranges
+
+
+def test_loopback_has_ranges_of_its_own() -> None:
+    network = ranges.choose("loopback")
+    assert [str(found) for found in (*network.service_ranges, *network.pod_ranges)] == [
+        "127.96.0.0/16",
+        "127.64.0.0/16",
+    ]
+    assert network.loopback_endpoints
+    assert network.families == ("IPv4",)
+
+
+def test_endpoints_may_lie_in_the_subnets_of_the_machine_unless_said_otherwise() -> None:
+    subnet = ip_network("192.0.2.0/24")
+    assert subnet in ranges.choose("loopback", subnets=[subnet]).endpoint_ranges
+    only = ranges.parse("--endpoint-cidrs", "198.51.100.0/24")
+    assert ranges.choose("loopback", endpoints=only, subnets=[subnet]).endpoint_ranges == only
+
+
+def test_without_traffic_both_families_are_served() -> None:
+    services = ranges.parse("--service-cidr", "10.96.0.0/16,fd00:10:96::/112")
+    network = ranges.choose("none", services=services)
+    assert network.families == ("IPv4", "IPv6")
+    assert not network.loopback_endpoints
+
+
+@pytest.mark.parametrize(
+    ("services", "pods", "text"),
+    [
+        ("10.96.0.0/16", "", "inside 127.0.0.0/8"),
+        ("127.0.0.0/16", "", "127.0.0.1"),
+        ("127.64.0.0/20", "", "overlap"),
+        ("127.96.0.0/16", "127.96.3.0/24", "overlap"),
+        ("127.96.0.0/30", "", "too small"),
+        ("127.96.0.0/16,127.97.0.0/16", "", "different families"),
+    ],
+)
+def test_loopback_refuses(services: str, pods: str, text: str) -> None:
+    asked = {"services": ranges.parse("--service-cidr", services), "pods": ranges.parse("--pod-cidr", pods)}
+    with pytest.raises(UsageError, match=text) as caught:
+        ranges.choose("loopback", **asked)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["10.96.0.1/16", "ten", "10.96.0.0/33"])
+def test_what_is_not_a_range_is_named_with_its_option(text: str) -> None:
+    with pytest.raises(UsageError, match="--pod-cidr"):
+        ranges.parse("--pod-cidr", text)
+
+
+def test_a_prefix_for_ipv6_services_has_a_limit() -> None:
+    with pytest.raises(UsageError, match="too large"):
+        ranges.choose("none", services=ranges.parse("--service-cidr", "fd00::/48"))
