@@ -1,0 +1,242 @@
+"""What a container finds in its environment: Services of its namespace, ConfigMaps, Secrets, facts about its pod.
+
+The order is the kubelet's: ``envFrom``, then ``env`` (which may refer to what came before it, and to Services, by ``$(NAME)``),
+then the variables of Services, which never replace one the pod names itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import msgspec
+
+from pierhead.errors import PierheadError
+
+Variables: TypeAlias = dict[str, str]
+
+_REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\((?P<name>[^)]*)\))")
+_SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
+
+
+class Selector(msgspec.Struct, frozen=True):
+    """A key of a ConfigMap or Secret."""
+
+    name: str = ""
+    key: str = ""
+    optional: bool = False
+
+
+class FieldRef(msgspec.Struct, frozen=True, rename="camel"):
+    field_path: str
+
+
+class ResourceRef(msgspec.Struct, frozen=True, rename="camel"):
+    resource: str
+
+
+class Source(msgspec.Struct, frozen=True, rename="camel"):
+    """Where the value of a variable comes from; exactly one is set."""
+
+    field_ref: FieldRef | None = None
+    config_map_key_ref: Selector | None = None
+    secret_key_ref: Selector | None = None
+    resource_field_ref: ResourceRef | None = None
+
+
+class Variable(msgspec.Struct, frozen=True, rename="camel"):
+    """One entry of ``env``."""
+
+    name: str
+    value: str = ""
+    value_from: Source | None = None
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """A whole ConfigMap or Secret, by name."""
+
+    name: str = ""
+    optional: bool = False
+
+
+class BundleSource(msgspec.Struct, frozen=True, rename="camel"):
+    """One entry of ``envFrom``."""
+
+    prefix: str = ""
+    config_map_ref: Bundle | None = None
+    secret_ref: Bundle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    port: int
+    name: str = ""
+    protocol: str = "TCP"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What variables say about a Service."""
+
+    namespace: str
+    name: str
+    address: str
+    """Its cluster IP; empty or ``None`` where it has none."""
+    ports: Sequence[ServicePort]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything a pod's variables may refer to."""
+
+    fields: Mapping[str, str]
+    """``metadata.name``, ``status.podIP``, ``spec.nodeName``, … → value."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Those of the pod's namespace that it names and that exist."""
+    secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The same of Secrets, decoded."""
+    services: Mapping[str, str] = field(default_factory=dict)
+    """See `service_variables`."""
+
+
+class Unresolved(PierheadError):
+    """A variable refers to something that does not exist; the text is the kubelet's."""
+
+
+# -- Services -----------------------------------------------------------------------------------------------
+
+
+def service_variables(services: Iterable[Service], namespace: str, *, links: bool) -> Variables:
+    """Variables of the Services a pod in ``namespace`` sees. ``links``: ``enableServiceLinks``; without it only the API
+    server's own Service (``kubernetes`` in ``default``) is told."""
+    seen: dict[str, Service] = {}
+    for service in services:
+        if service.address in ("", "None") or not service.ports:
+            continue
+        if links and service.namespace == namespace:
+            seen[service.name] = service
+        elif (service.namespace, service.name) == ("default", "kubernetes"):
+            seen.setdefault(service.name, service)
+    found: Variables = {}
+    for name in sorted(seen):
+        found |= _variables(seen[name])
+    return found
+
+
+def _variables(service: Service) -> Variables:
+    prefix, first = _variable_name(service.name), service.ports[0]
+    found = {f"{prefix}_SERVICE_HOST": service.address, f"{prefix}_SERVICE_PORT": str(first.port)}
+    for port in service.ports:
+        if port.name:
+            found[f"{prefix}_SERVICE_PORT_{_variable_name(port.name)}"] = str(port.port)
+    found[f"{prefix}_PORT"] = _url(service.address, first)
+    for port in service.ports:
+        link = f"{prefix}_PORT_{port.port}_{port.protocol.upper()}"
+        found[link] = _url(service.address, port)
+        found[f"{link}_PROTO"] = port.protocol.lower()
+        found[f"{link}_PORT"] = str(port.port)
+        found[f"{link}_ADDR"] = service.address
+    return found
+
+
+def _variable_name(name: str) -> str:
+    return name.upper().replace("-", "_")
+
+
+def _url(address: str, port: ServicePort) -> str:
+    host = f"[{address}]" if ":" in address else address
+    return f"{port.protocol.lower()}://{host}:{port.port}"
+
+
+# -- a container's own ---------------------------------------------------------------------------------------
+
+
+def expand(text: str, *known: Mapping[str, str]) -> str:
+    """``$(NAME)`` becomes its value, from the first mapping that has it; an unknown name stays as it is, ``$$`` is a ``$``."""
+
+    def replacement(match: re.Match[str]) -> str:
+        if match["dollar"]:
+            return "$"
+        return next((names[match["name"]] for names in known if match["name"] in names), match[0])
+
+    return _REFERENCE.sub(replacement, text)
+
+
+def environment(env: Sequence[Variable], sources: Sequence[BundleSource], facts: Facts) -> Variables:
+    """The variables of a container.
+
+    Raises:
+        Unresolved: a ConfigMap, Secret, key or field that is not optional does not exist.
+    """
+    found: Variables = {}
+    for source in sources:
+        found |= _bundle(source, facts)
+    for variable in env:
+        value = _value(variable, found, facts)
+        if value is not None:
+            found[variable.name] = value
+    return {**facts.services, **found}
+
+
+def references(env: Sequence[Variable], sources: Sequence[BundleSource]) -> tuple[set[str], set[str]]:
+    """The names of the ConfigMaps and of the Secrets that a container's variables come from."""
+    origins = [variable.value_from for variable in env if variable.value_from]
+    maps = {origin.config_map_key_ref.name for origin in origins if origin.config_map_key_ref}
+    secrets = {origin.secret_key_ref.name for origin in origins if origin.secret_key_ref}
+    maps |= {source.config_map_ref.name for source in sources if source.config_map_ref}
+    secrets |= {source.secret_ref.name for source in sources if source.secret_ref}
+    return maps, secrets
+
+
+def _bundle(source: BundleSource, facts: Facts) -> Variables:
+    if source.config_map_ref:
+        values = _holder("configmap", source.config_map_ref, facts.config_maps)
+    elif source.secret_ref:
+        values = _holder("secret", source.secret_ref, facts.secrets)
+    else:
+        values = {}
+    return {source.prefix + key: value for key, value in values.items() if _can_be_set(source.prefix + key)}
+
+
+def _can_be_set(name: str) -> bool:
+    """Keys of a ConfigMap are free enough, but a process cannot be given a name with an equals sign or a null."""
+    return bool(name) and "=" not in name and "\0" not in name
+
+
+def _holder(word: str, wanted: Bundle | Selector, held: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+    if wanted.name not in held and not wanted.optional:
+        raise Unresolved(f'{word} "{wanted.name}" not found')
+    return held.get(wanted.name, {})
+
+
+def _value(variable: Variable, found: Variables, facts: Facts) -> str | None:
+    """None: the variable is left out (an optional key that does not exist)."""
+    origin = variable.value_from
+    if origin is None:
+        return expand(variable.value, found, facts.services)
+    if origin.field_ref:
+        return _field(origin.field_ref.field_path, facts)
+    if origin.config_map_key_ref:
+        return _key("ConfigMap", origin.config_map_key_ref, facts.config_maps, facts)
+    if origin.secret_key_ref:
+        return _key("Secret", origin.secret_key_ref, facts.secrets, facts)
+    raise Unresolved(f"variable {variable.name}: resourceFieldRef has no meaning for a process without limits")
+
+
+def _key(word: str, wanted: Selector, held: Mapping[str, Mapping[str, str]], facts: Facts) -> str | None:
+    values = _holder(word.lower(), wanted, held)
+    if wanted.key not in values and not wanted.optional:
+        raise Unresolved(f"couldn't find key {wanted.key} in {word} {facts.fields['metadata.namespace']}/{wanted.name}")
+    return values.get(wanted.key)
+
+
+def _field(path: str, facts: Facts) -> str:
+    if match := _SUBSCRIPT.fullmatch(path):
+        return (facts.labels if match[1] == "labels" else facts.annotations).get(match[2], "")
+    if path not in facts.fields:
+        raise Unresolved(f"unsupported fieldPath: {path}")
+    return facts.fields[path]
