@@ -1,0 +1,73 @@
+"""Services."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pierhead.api.views.meta import Condition, Labels, Object, View
+
+
+class ServicePort(View, frozen=True):
+    port: int
+    name: str = ""
+    protocol: str = "TCP"
+    app_protocol: str | None = None
+    target_port: int | str = 0
+    node_port: int = 0
+
+
+class ClientIPConfig(View, frozen=True):
+    timeout_seconds: int | None = None
+
+
+class SessionAffinityConfig(View, frozen=True):
+    client_ip: ClientIPConfig | None = msgspec.field(default=None, name="clientIP")
+
+
+class ServiceSpec(View, frozen=True):
+    type: str = "ClusterIP"
+    selector: Labels = msgspec.field(default_factory=dict)
+    """Empty: no controller looks after the endpoints."""
+    ports: tuple[ServicePort, ...] = ()
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    """``None`` (the word) for a headless Service."""
+    cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
+    external_ips: tuple[str, ...] = msgspec.field(default=(), name="externalIPs")
+    ip_families: tuple[str, ...] = ()
+    ip_family_policy: str | None = None
+    external_name: str = ""
+    session_affinity: str = "None"
+    session_affinity_config: SessionAffinityConfig | None = None
+    internal_traffic_policy: str | None = None
+    external_traffic_policy: str = ""
+    health_check_node_port: int = 0
+    publish_not_ready_addresses: bool = False
+    allocate_load_balancer_node_ports: bool | None = None
+    load_balancer_class: str | None = None
+    load_balancer_ip: str = msgspec.field(default="", name="loadBalancerIP")
+    load_balancer_source_ranges: tuple[str, ...] = ()
+    traffic_distribution: str | None = None
+
+
+class LoadBalancerIngress(View, frozen=True):
+    ip: str = ""
+    hostname: str = ""
+    ip_mode: str | None = None
+
+
+class LoadBalancerStatus(View, frozen=True):
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(View, frozen=True):
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
+    conditions: tuple[Condition, ...] = ()
+
+
+class Service(Object, frozen=True):
+    spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
+
+    @property
+    def headless(self) -> bool:
+        return self.spec.cluster_ip == "None"
