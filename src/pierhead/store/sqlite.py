@@ -170,12 +170,15 @@ class SqliteStore:
         if (error := written.exception()) is not None:
             self._ledger.discard()
             turn.outcomes = [(answer, StoreFailed(str(error))) for answer, _ in turn.outcomes]
-        else:
-            self._count(batch, written.result())
+            self._answer(turn)
+            return
+        self._count(batch, written.result())
+        try:
             self._ledger.publish()
             if turn.compacted:
                 self._ledger.compact(turn.compacted)
-        self._answer(turn)
+        finally:  # it is durable: a watcher that breaks its law must not keep those waiting who wrote it
+            self._answer(turn)
 
     def _answer(self, turn: _Turn) -> None:
         for answer, outcome in turn.outcomes:
