@@ -22,7 +22,7 @@ import msgspec
 import yaml
 
 from pierhead.api.kinds import KINDS
-from pierhead.api.schema import Field, Message, Table
+from pierhead.api.schema import Field, Message, Table, Type
 
 HERE = Path(__file__).parent
 TARGET = HERE.parents[1] / "src/pierhead/api/schema.json"
@@ -31,7 +31,7 @@ SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema/v1
 META = "apimachinery.pkg.apis.meta.v1."
 ROOTS = ("api.core.v1.Binding", "api.autoscaling.v1.Scale", f"{META}DeleteOptions", f"{META}Status")
 """Messages a client sends or gets besides the kinds of the table and what they reach."""
-LEAVES = {
+LEAVES: dict[str, Type] = {
     f"{META}Time": "time",
     f"{META}MicroTime": "microtime",
     f"{META}FieldsV1": "any",
@@ -40,7 +40,9 @@ LEAVES = {
     "apimachinery.pkg.util.intstr.IntOrString": "intorstring",
 }
 """Messages with a JSON form of their own."""
-SCALARS = {"string", "bool", "int32", "int64", "bytes", "double"}
+SCALARS: dict[str, Type] = {
+    "string": "string", "bool": "bool", "int32": "int32", "int64": "int64", "bytes": "bytes", "double": "double",
+}  # fmt: skip
 EMBEDDED = re.compile(
     r"api\.core\.v1\.(Volume\.volumeSource|Probe\.handler|EphemeralContainer\.ephemeralContainerCommon|\w+\.localObjectReference)"
 )
@@ -136,7 +138,7 @@ def _field(
     shape = TYPE.fullmatch(written)
     assert shape is not None, written
     inner = shape[2]
-    kind = LEAVES.get(inner) or (inner if inner in SCALARS else "message")
+    kind: Type = LEAVES.get(inner) or SCALARS.get(inner, "message")
     many = bool(shape[1])
     table = written.startswith("map<")
     published = schema.get("properties", {}).get(name, {})
@@ -151,7 +153,7 @@ def _field(
         message=inner if kind == "message" else "",
         list=many,
         map=table,
-        pointer=singular_struct and not struct or name in sources.entry("pointers", owner, ()),
+        pointer=(singular_struct and not struct) or name in sources.entry("pointers", owner, ()),
         always=struct or required or name in sources.entry("always", owner, ()),
         merge_key=published.get("x-kubernetes-patch-merge-key", ""),
         patch_strategy=published.get("x-kubernetes-patch-strategy", ""),
