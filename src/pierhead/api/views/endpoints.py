@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pierhead.api.views.meta import Labels, Object, ObjectReference, View
 
 
