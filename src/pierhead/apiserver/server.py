@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from pierhead.apiserver.application import ApiServer
-from pierhead.apiserver.stream import EXTENSION
+from pierhead.apiserver.sink import EXTENSION
 from pierhead.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -47,6 +46,18 @@ class Limits:
     header_bytes: int = 64 * 1024
 
 
+class Application(Protocol):
+    """What is served: an ASGI application with work in the background and streams to end."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+    async def run(self) -> None: ...
+
+    def close(self) -> None:
+        """Ends every stream."""
+        ...
+
+
 class Serving:
     """An application on a bound socket. ``async with`` starts and stops it.
 
@@ -55,7 +66,7 @@ class Serving:
 
     def __init__(
         self,
-        app: ApiServer,
+        app: Application,
         sock: socket.socket,
         *,
         certificate: Path | None = None,
@@ -68,7 +79,7 @@ class Serving:
         self._limits = limits or Limits()
         self._state = _State()
         self._config = Config(
-            app,  # type: ignore[arg-type]
+            app,
             http=HttpToolsProtocol,
             ws="none",
             lifespan="off",
@@ -146,7 +157,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {EXTENSION: self.pipe}  # type: ignore[typeddict-item]
+        self.scope["extensions"] = {EXTENSION: {"pipe": self.pipe}}
         self._in_headers = True
         self._arm(self._limits.header_seconds, self._no_headers)
 
@@ -209,7 +220,7 @@ class _State(ServerState):
         self._headers: list[tuple[bytes, bytes]] = []
         super().__init__()
 
-    @property  # type: ignore[override]
+    @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
         if self._second != (now := int(time.time())):
             self._second, self._headers = now, [(b"date", formatdate(now, usegmt=True).encode())]

@@ -1,17 +1,12 @@
-"""Serving one watch over ASGI: its options, its first events, its end.
-
-Where the server offers ``pierhead.frames`` (an extension in the scope), frames go straight into the transport, already framed for
-HTTP; anywhere else they are sent as ASGI messages from a bounded buffer.
-"""
+"""Serving one watch over ASGI: its options, its first events, its end."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from pierhead.apiserver.answer import warning_headers
 from pierhead.apiserver.options import ListOptions, list_options
@@ -19,97 +14,17 @@ from pierhead.apiserver.reads import parse_revision, selected, too_large
 from pierhead.apiserver.request import STREAMED, Form, Request, negotiate
 from pierhead.apiserver.router import Route
 from pierhead.apiserver.selection import Selection
-from pierhead.apiserver.watch import Frame, Hub, Sink, Watcher, error_line
+from pierhead.apiserver.sink import EXTENSION, BufferedSink, DirectSink, Frame, Send, Sink
+from pierhead.apiserver.watch import Hub, Watcher, error_line
 from pierhead.errors import ApiError, Compacted, expired
 from pierhead.store import Store
 
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
-Send: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
 
-EXTENSION = "pierhead.frames"
-BUFFER_BYTES = 8 * 2**20
-"""How far a watcher may be behind."""
 LONGEST = 1800.0
 """Seconds; a watch without ``timeoutSeconds`` lasts this long at least and twice as long at most, as the real server has it."""
 FUTURE_WAIT = 3.0
 """Seconds; how long a watch from a revision not yet reached waits for it."""
-
-
-class Pipe(Protocol):
-    """What the server offers for frames: the write half of a connection."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def buffered(self) -> int:
-        """Bytes written that the peer has not taken yet."""
-        ...
-
-    def abort(self) -> None:
-        """Hangs up without a word."""
-        ...
-
-
-class DirectSink:
-    """Frames straight into the connection. The first one may be as large as the state is."""
-
-    def __init__(self, pipe: Pipe) -> None:
-        self._pipe = pipe
-        self._allowed = 0
-        self._ended = asyncio.Event()
-
-    def write(self, frame: Frame) -> bool:
-        behind = self._pipe.buffered()
-        if behind > max(self._allowed, BUFFER_BYTES):
-            self._pipe.abort()
-            return False
-        # A large frame may take its time, but nothing may pile up behind it.
-        self._allowed = max(len(frame.chunk), BUFFER_BYTES) if behind < BUFFER_BYTES else self._allowed
-        self._pipe.write(frame.chunk)
-        return True
-
-    def close(self) -> None:
-        self._ended.set()
-
-    async def run(self) -> None:
-        """Returns when the stream has ended."""
-        await self._ended.wait()
-
-
-class BufferedSink:
-    """Frames through ASGI messages."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._frames: deque[bytes] = deque()
-        self._bytes = 0
-        self._allowed = 0
-        self._ended = False
-        self._wake = asyncio.Event()
-
-    def write(self, frame: Frame) -> bool:
-        if self._bytes > max(self._allowed, BUFFER_BYTES):
-            return False
-        self._allowed = max(len(frame.data), BUFFER_BYTES) if self._bytes < BUFFER_BYTES else self._allowed
-        self._frames.append(frame.data)
-        self._bytes += len(frame.data)
-        self._wake.set()
-        return True
-
-    def close(self) -> None:
-        self._ended = True
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Sends until the stream has ended."""
-        while True:
-            while self._frames:
-                data = self._frames.popleft()
-                await self._send({"type": "http.response.body", "body": data, "more_body": True})
-                self._bytes -= len(data)
-            if self._ended:
-                return
-            await self._wake.wait()
-            self._wake.clear()
 
 
 class Streams:
@@ -133,8 +48,8 @@ class Streams:
         self._hub.admit(client)
         headers = [(b"content-type", b"application/json"), *warning_headers(route.kind)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        pipe = scope.get("extensions", {}).get(EXTENSION)
-        sink = DirectSink(pipe) if pipe is not None else BufferedSink(send)
+        seam = scope.get("extensions", {}).get(EXTENSION)
+        sink = DirectSink(seam["pipe"]) if seam else BufferedSink(send)
         watcher = Watcher(sink, client, bookmarks=options.bookmarks)
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(_close_on_disconnect(receive, sink))

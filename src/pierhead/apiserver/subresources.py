@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from pierhead.api import Tree, codec
-from pierhead.api.selectors import format_selector
+from pierhead.api.selectors import from_tree
 from pierhead.apiserver import answer
 from pierhead.apiserver.answer import Answer, Chunks
 from pierhead.apiserver.nodelink import LogQuery, NodeLink
@@ -154,7 +154,7 @@ def scale_of(obj: Tree) -> Tree:
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     replicas = spec.get("replicas", 0)
     shown: Tree = {"replicas": status.get("replicas", 0)}
-    if selector := format_selector(spec.get("selector", {})):
+    if selector := str(from_tree(spec.get("selector"))):
         shown["selector"] = selector
     return {
         "kind": "Scale",

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 import msgspec
 
@@ -23,6 +22,7 @@ from pierhead.apiserver.answer import opening
 from pierhead.apiserver.request import Form
 from pierhead.apiserver.router import Route
 from pierhead.apiserver.selection import Selection
+from pierhead.apiserver.sink import Frame, Sink
 from pierhead.errors import ApiError
 from pierhead.store import Event, Store
 
@@ -32,29 +32,6 @@ BOOKMARK_EVERY = 60.0
 """Seconds; the real server's interval."""
 WATCHES_PER_CLIENT = 1000
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-
-
-class Frame:
-    """Bytes for many watchers, framed for HTTP's chunked encoding at most once."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    @cached_property
-    def chunk(self) -> bytes:
-        return b"%x\r\n%s\r\n" % (len(self.data), self.data)
-
-
-class Sink(Protocol):
-    """Where the frames of one watcher go."""
-
-    def write(self, frame: Frame) -> bool:
-        """Takes the frame, or answers False: this watcher is too slow."""
-        ...
-
-    def close(self) -> None:
-        """The stream ends; whoever serves it wakes up."""
-        ...
 
 
 @dataclass(eq=False, slots=True)
