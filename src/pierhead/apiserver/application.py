@@ -25,7 +25,8 @@ from pierhead.apiserver.paths import Paths
 from pierhead.apiserver.request import Request
 from pierhead.apiserver.resources import Resources
 from pierhead.apiserver.router import Route, Router
-from pierhead.apiserver.stream import Receive, Send, Streams
+from pierhead.apiserver.sink import Send
+from pierhead.apiserver.stream import Receive, Streams
 from pierhead.apiserver.watch import Hub
 from pierhead.errors import ApiError, internal
 from pierhead.store import Store

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -15,7 +15,8 @@ from pierhead.errors import ApiError, Cause, bad_request, invalid
 
 _GROUP = "meta.k8s.io"
 MANAGER_BYTES = 128
-POLICIES = ("Foreground", "Background", "Orphan")
+Propagation: TypeAlias = Literal["Foreground", "Background", "Orphan", ""]
+_POLICIES: Mapping[str, Propagation] = {"Foreground": "Foreground", "Background": "Background", "Orphan": "Orphan"}
 
 
 # -- lists and watches --------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ class DeleteOptions:
     dry_run: bool = False
     grace: int | None = None
     """Seconds; None: the object's own."""
-    propagation: Literal["Foreground", "Background", "Orphan", ""] = ""
+    propagation: Propagation = ""
     uid: str = ""
     revision: str = ""
     """Preconditions; empty: none."""
@@ -182,8 +183,8 @@ def _checked(body: Tree) -> DeleteOptions:
     if policy and orphan is not None:
         text = "orphanDependents and deletionPropagation cannot be both set"
         causes.append(invalid_value("propagationPolicy", policy, text))
-    elif policy and policy not in POLICIES:
-        causes.append(not_supported("propagationPolicy", policy, (*POLICIES, "nil")))
+    elif policy and policy not in _POLICIES:
+        causes.append(not_supported("propagationPolicy", policy, (*_POLICIES, "nil")))
     causes += _dry_run_causes(dry_run)
     _refuse("DeleteOptions", causes)
     if orphan is not None:
@@ -191,7 +192,7 @@ def _checked(body: Tree) -> DeleteOptions:
     return DeleteOptions(
         dry_run=bool(dry_run),
         grace=_typed(body, "gracePeriodSeconds", int),
-        propagation=policy,
+        propagation=_POLICIES.get(policy, ""),
         uid=_typed(preconditions, "uid", str) or "",
         revision=_typed(preconditions, "resourceVersion", str) or "",
     )

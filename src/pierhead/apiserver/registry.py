@@ -10,7 +10,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
@@ -254,8 +254,8 @@ class Registry:
 
 
 def key_of(kind: Kind, obj: Tree) -> str:
-    found = obj["metadata"]
-    return collection(kind, found.get("namespace", "")) + found["name"]
+    namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+    return f"{collection(kind, namespace)}{name}"
 
 
 def is_over(kind: Kind, obj: Tree) -> bool:
@@ -288,10 +288,15 @@ def _give_birth(found: Tree, now: str) -> None:
 
 def _carry_over(new: Tree, old: Tree) -> None:
     """What an update may leave out of the metadata, or may not say."""
-    for name in ("uid", "creationTimestamp"):
-        if not new.get(name):
-            new[name] = old[name]
-    for name in ("generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"):
+    if not new.get("uid"):
+        new["uid"] = old["uid"]
+    for name in (
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+    ):
         if name in old:
             new[name] = old[name]
         else:
@@ -335,7 +340,3 @@ def _contended(kind: Kind, name: str) -> ApiError:
 
 def _unversioned(value: bytes) -> bytes:
     return value.replace(b'"resourceVersion":"",', b"", 1)
-
-
-def with_subresource(context: Context, subresource: str) -> Context:
-    return replace(context, write=replace(context.write, subresource=subresource))

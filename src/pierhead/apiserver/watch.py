@@ -71,7 +71,7 @@ class Feed:
 
     def lines(self, changes: Sequence[_Change], *, heading: bool) -> bytes:
         """The events that this shape shows, framed as lines of JSON."""
-        found = []
+        found: list[bytes] = []
         for change in changes:
             if seen := self._seen(change):
                 found.append(self.line(*seen, heading=heading and not found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -34,7 +34,7 @@ class Writes:
         context = self._context(request, route, options)
         media = body_media(request)
         body = _Body(route, lambda: codec.decode(route.kind, request.body, media))
-        self._judge(route.kind, body.problems, options, context)
+        self._judge(route.kind, body.decoded, options, context)
         auth.admit(request.identity, route, body.first)
         outcome = await self._registry.create(route.kind, route.namespace, body.complete, context)
         return answer.of_object(route.kind, outcome.value, form, 201, context.warnings)
@@ -45,7 +45,7 @@ class Writes:
         context = self._context(request, route, options)
         media = body_media(request)
         body = _Body(route, lambda: codec.decode(route.kind, request.body, media))
-        self._judge(route.kind, body.problems, options, context)
+        self._judge(route.kind, body.decoded, options, context)
         _check_name(route, body.first)
         if self._registry.store.get(route.key) is None and route.kind.put_creates and not route.subresource:
             auth.admit(request.identity, route, body.first)
@@ -87,7 +87,7 @@ class Writes:
         try:
             found = codec.check(route.kind, patched.tree)
         except ApiError as error:
-            raise _undecodable(patched.tree, error.message.rpartition(" cannot be handled as a ")[2]) from error
+            raise _undecodable(patched.tree, error.message) from error
         problems = [*patched.doubles, *found.problems]
         if options.validation == "Strict" and (refused := [*patched.unknown, *problems]):
             raise _undecodable(patched.tree, f"strict decoding error: {', '.join(refused)}")
@@ -100,13 +100,13 @@ class Writes:
             request.identity.user, options.manager, dry_run=options.dry_run, subresource=route.subresource
         )
 
-    def _judge(self, kind: Kind, problems: Sequence[str], options: WriteOptions, context: Context) -> None:
+    def _judge(self, kind: Kind, decoded: Decoded, options: WriteOptions, context: Context) -> None:
         """Raises: ApiError 400 when Strict finds problems."""
-        if problems and options.validation == "Strict":
+        if options.validation == "Strict" and (found := decoded.strict):
             text = f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}'
-            raise bad_request(f"{text}: strict decoding error: {', '.join(problems)}")
+            raise bad_request(f"{text}: strict decoding error: {found}")
         if options.validation == "Warn":
-            context.warnings.extend(problems)
+            context.warnings.extend(decoded.warnings)
 
 
 class _Body:
@@ -115,9 +115,8 @@ class _Body:
     def __init__(self, route: Route, decode: Callable[[], Decoded]) -> None:
         self._route = route
         self._decode = decode
-        decoded = decode()
-        self.problems = decoded.problems
-        self.first = decoded.tree
+        self.decoded = decode()
+        self.first = self.decoded.tree
         _place(route, self.first)
         self._used = False
 
@@ -182,6 +181,8 @@ def _refuse_uid(route: Route, obj: Tree) -> None:
 
 
 def _undecodable(tree: object, why: str) -> ApiError:
-    """422: the patch was applied, and what came out is no object of this kind."""
+    """422: the patch was applied, and what came out is no object of this kind. ``why``: as for a body, which it was not."""
+    _, handled, rest = why.partition(" cannot be handled as a ")
+    why = rest.partition(": ")[2] if handled else why
     shown = msgspec.json.encode(msgspec.json.encode(tree).decode()).decode()
     return invalid("", "", "", [Cause("FieldValueInvalid", f"Invalid value: {shown}: {why}", "patch")])

@@ -136,14 +136,15 @@ def test_endless_headers_get_431() -> None:
 
 
 def test_one_connection_too_many_gets_503_and_others_go_on() -> None:
-    async def test(_: Echo, port: int) -> None:
-        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    async def test(app: Echo, port: int) -> None:
+        assert app.sinks == []
+        held = [await asyncio.open_connection("127.0.0.1", port) for _number in range(2)]
         assert (await talk(port)).startswith(b"HTTP/1.1 503")
         reader, writer = held[0]
         writer.write(GET)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
-        for _, one in held:
-            one.close()
+        for _reader, held_writer in held:
+            held_writer.close()
 
     serve(test, Limits(connections=2))
 
