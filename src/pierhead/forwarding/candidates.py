@@ -1,0 +1,126 @@
+"""From EndpointSlices to the endpoints a policy may choose from, by the rules of kube-proxy 1.36."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import ip_address
+from typing import NamedTuple, TypeAlias
+
+from pierhead.api import views
+from pierhead.forwarding.place import Place
+from pierhead.forwarding.table import Endpoint, Refusal, ServiceName
+
+HEADLESS = "service.kubernetes.io/headless"
+PortName: TypeAlias = tuple[str, str]
+"""Name and protocol: what joins a port of a Service and a port of a slice."""
+
+
+class Candidate(NamedTuple):
+    """One endpoint of one port, with what policies look at."""
+
+    endpoint: Endpoint
+    ready: bool
+    serving: bool
+    terminating: bool
+    for_nodes: frozenset[str] = frozenset()
+    for_zones: frozenset[str] = frozenset()
+
+    @property
+    def fallback(self) -> bool:
+        """Told to stop and still answering: better than nobody."""
+        return self.serving and self.terminating
+
+
+def candidates(slices: Iterable[views.EndpointSlice]) -> Iterator[tuple[PortName, views.EndpointPort, views.Endpoint]]:
+    """Every (port, endpoint) pair of the slices which a proxy can program: a port without name or number means "all ports"
+    and is left out, and so are slices of host names and of headless Services."""
+    for found in slices:
+        if found.address_type == "FQDN" or HEADLESS in found.metadata.labels:
+            continue
+        for port in found.ports or ():
+            if port.name is None or not port.port:
+                continue
+            for endpoint in found.endpoints or ():
+                if endpoint.addresses:
+                    yield (port.name, port.protocol or "TCP"), port, endpoint
+
+
+def by_port(
+    service: ServiceName, slices: Iterable[views.EndpointSlice], place: Place
+) -> tuple[Mapping[PortName, Sequence[Candidate]], tuple[Refusal, ...]]:
+    """The candidates of each port, sorted, each socket once, and the endpoints that may not be served."""
+    found: dict[PortName, dict[tuple[str, int], Candidate]] = {}
+    refused: dict[tuple[str, str, int], Refusal] = {}
+    for name, port, endpoint in candidates(slices):
+        address, number = endpoint.addresses[0], port.port or 0
+        if why := _forbidden(service, address, number, place):
+            refused[name[1], address, number] = Refusal(service, name[1], address, number, "EndpointNotAllowed", why)
+            continue
+        candidate = _candidate(endpoint, number, place)
+        known = found.setdefault(name, {})
+        known[address, number] = min(known.get((address, number), candidate), candidate, key=_merit)
+    return (
+        {name: sorted(sockets.values(), key=lambda candidate: candidate.endpoint) for name, sockets in found.items()},
+        tuple(refused[key] for key in sorted(refused)),
+    )
+
+
+def _forbidden(service: ServiceName, address: str, port: int, place: Place) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return f"{address} is no IP address"
+    return place.forbids(service, parsed, port)
+
+
+def _candidate(endpoint: views.Endpoint, port: int, place: Place) -> Candidate:
+    """Conditions that are not given count as ready, serving (if ready), and not terminating."""
+    ready = endpoint.conditions.ready is not False
+    serving = ready if endpoint.conditions.serving is None else endpoint.conditions.serving
+    hints = endpoint.hints or views.EndpointHints()
+    return Candidate(
+        Endpoint(endpoint.addresses[0], port, local=endpoint.node_name in place.nodes),
+        ready,
+        serving,
+        bool(endpoint.conditions.terminating),
+        frozenset(found.name for found in hints.for_nodes),
+        frozenset(found.name for found in hints.for_zones),
+    )
+
+
+def _merit(candidate: Candidate) -> tuple[bool, bool, bool, bool]:
+    """Which of two entries for one socket holds (an endpoint on its way between slices, an address used again): the smaller."""
+    return candidate.terminating, not candidate.ready, not candidate.serving, not candidate.endpoint.local
+
+
+def choose_cluster(found: Sequence[Candidate], place: Place) -> tuple[Endpoint, ...]:
+    """Policy Cluster: the ready ones that hints leave, else those that serve while they terminate."""
+    ready = [candidate for candidate in found if candidate.ready]
+    return _endpoints(_near(ready, place) or [candidate for candidate in found if candidate.fallback])
+
+
+def choose_local(found: Sequence[Candidate]) -> tuple[Endpoint, ...]:
+    """Policy Local: the same among the endpoints of this place's nodes, whatever hints say."""
+    here = [candidate for candidate in found if candidate.endpoint.local]
+    ready = [candidate for candidate in here if candidate.ready]
+    return _endpoints(ready or [candidate for candidate in here if candidate.fallback])
+
+
+def choose_serving(found: Sequence[Candidate]) -> tuple[Endpoint, ...]:
+    """Whoever still answers."""
+    return _endpoints([candidate for candidate in found if candidate.serving or candidate.ready])
+
+
+def _near(ready: Sequence[Candidate], place: Place) -> Sequence[Candidate]:
+    """Hints hold when every endpoint has one and one of them names this place: nodes first, then zones."""
+    if all(candidate.for_nodes for candidate in ready):
+        same_node = [candidate for candidate in ready if candidate.for_nodes & place.nodes]
+        if same_node:
+            return same_node
+    if all(candidate.for_zones for candidate in ready):
+        return [candidate for candidate in ready if candidate.for_zones & place.zones] or ready
+    return ready
+
+
+def _endpoints(found: Sequence[Candidate]) -> tuple[Endpoint, ...]:
+    return tuple(sorted({candidate.endpoint for candidate in found}))

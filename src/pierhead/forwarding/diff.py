@@ -1,0 +1,84 @@
+"""From one table to another: the changes, in the order in which a back end may apply them one by one.
+
+Endpoints come before the frontends that lead to them, and leave after: at no point in between does a frontend lead nowhere that
+led somewhere in both tables. A frontend that changes hands is one change, never a removal and an addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pierhead.forwarding.table import Backends, ForwardingTable, Frontend, PortKey, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Forget everything: what follows in the same commit is the whole table."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetBackends:
+    key: PortKey
+    backends: Backends
+
+
+@dataclass(frozen=True, slots=True)
+class SetRule:
+    frontend: Frontend
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRule:
+    frontend: Frontend
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveBackends:
+    key: PortKey
+
+
+Change: TypeAlias = Reset | SetBackends | SetRule | RemoveRule | RemoveBackends
+
+
+def diff(old: ForwardingTable, new: ForwardingTable) -> tuple[Change, ...]:
+    """The changes that turn ``old`` into ``new``, sorted within each step; empty when the two are equal."""
+    changes: list[Change] = [
+        SetBackends(key, new.backends[key])
+        for key in sorted(new.backends)
+        if old.backends.get(key) != new.backends[key]
+    ]
+    changes += [
+        SetRule(frontend, new.rules[frontend])
+        for frontend in sorted(new.rules)
+        if old.rules.get(frontend) != new.rules[frontend]
+    ]
+    changes += [RemoveRule(frontend) for frontend in sorted(old.rules.keys() - new.rules.keys())]
+    changes += [RemoveBackends(key) for key in sorted(old.backends.keys() - new.backends.keys())]
+    return tuple(changes)
+
+
+def whole(table: ForwardingTable) -> tuple[Change, ...]:
+    """The changes after which a back end holds exactly ``table``, whatever it held."""
+    return (Reset(), *diff(ForwardingTable(), table))
+
+
+def applied(table: ForwardingTable, changes: Iterable[Change]) -> ForwardingTable:
+    """The table after the changes."""
+    rules, backends = dict(table.rules), dict(table.backends)
+    for change in changes:
+        match change:
+            case Reset():
+                rules.clear()
+                backends.clear()
+            case SetBackends(key, found):
+                backends[key] = found
+            case SetRule(frontend, rule):
+                rules[frontend] = rule
+            case RemoveRule(frontend):
+                rules.pop(frontend, None)
+            case RemoveBackends(key):
+                backends.pop(key, None)
+    return ForwardingTable(rules, backends)

@@ -1,0 +1,49 @@
+"""``Place``: where a proxy stands, which decides what is local, what is near, and what it may serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from pierhead.api.network import Network
+from pierhead.forwarding.table import ServiceName
+
+API_SERVICE = ServiceName("default", "kubernetes")
+"""The one Service whose endpoints are the API server itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The nodes a proxy serves (in loopback mode one proxy serves all), their zones, and the region's network."""
+
+    nodes: frozenset[str]
+    network: Network
+    zones: frozenset[str] = frozenset()
+    api: frozenset[tuple[str, int]] = frozenset()
+    """Address and port of each API server: an endpoint of the Service ``kubernetes`` and of no other."""
+
+    def forbids(self, service: ServiceName, address: IPv4Address | IPv6Address, port: int) -> str:
+        """Why no packet may be sent to this endpoint on behalf of a Service; empty when it may.
+
+        Whoever may write EndpointSlices could otherwise use the proxy as a relay into networks that only the node reaches
+        (CVE-2021-25740), or build a Service that leads back into the proxy without end.
+        """
+        if address.is_link_local or address.is_multicast or address.is_unspecified:
+            return f"{address} is a link-local, multicast or unspecified address"
+        if address.is_loopback and not self.network.loopback_endpoints:
+            return f"{address} is a loopback address"
+        if (str(address), port) in self.api:
+            return "" if service == API_SERVICE else f"{address}:{port} is the API server"
+        if self._leads_back(address, port):
+            return f"{address}:{port} is served by this proxy itself"
+        network = self.network
+        if any(address in found for found in (*network.pod_ranges, *network.endpoint_ranges)):
+            return ""
+        return f"{address} lies outside the pod ranges and --endpoint-cidrs"
+
+    def _leads_back(self, address: IPv4Address | IPv6Address, port: int) -> bool:
+        network = self.network
+        if any(address in found for found in (*network.service_ranges, *network.floating_ranges)):
+            return True
+        # Only a proxy in userspace meets its own node ports again; a kernel translates a packet once.
+        return network.mode == "loopback" and str(address) == network.node_address and port in network.node_ports

@@ -1,0 +1,108 @@
+"""The packet tracer: what becomes of one packet, and why, without any packet.
+
+It answers as a kernel data plane must (kube-proxy 1.36, nftables mode); what a back end cannot do, its rows of the scenario
+table say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Literal, NamedTuple
+
+from pierhead.forwarding.place import Place
+from pierhead.forwarding.table import ANY_NODE_ADDRESS, Endpoint, Family, ForwardingTable, Frontend, Policy, Rule
+
+
+class Packet(NamedTuple):
+    """The first packet of a connection or flow."""
+
+    source: str
+    protocol: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What becomes of it."""
+
+    verdict: Literal["forward", "reject", "drop", "pass"]
+    """``pass``: not a matter of Services; routed on, or the node's own."""
+    why: tuple[str, ...]
+    """One sentence a step."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """One of these, each as likely as the others."""
+    masquerade: bool = False
+    """Whether the rule hides the client. Ask ``hides``, which knows the two exceptions."""
+
+    def hides(self, packet: Packet, endpoint: Endpoint, place: Place) -> bool:
+        """Whether this endpoint sees the node's address as its client.
+
+        An endpoint that reaches itself must, or it would answer past the proxy. A socket of the node itself never does: its
+        packets are delivered before the point where addresses are hidden.
+        """
+        if endpoint.address == place.network.node_address:
+            return False
+        return self.masquerade or (endpoint.local and endpoint.address == packet.source)
+
+
+def trace(table: ForwardingTable, packet: Packet, place: Place) -> Trace:
+    """Walks the packet through the table as the proxy at ``place`` holds it."""
+    frontend = Frontend(packet.protocol, packet.address, packet.port)
+    rule = table.rules.get(frontend)
+    if rule is not None:
+        return _serve(table, packet, place, rule)
+    if packet.address == place.network.node_address:
+        family: Family = "IPv6" if ":" in packet.address else "IPv4"
+        rule = table.rules.get(Frontend(packet.protocol, ANY_NODE_ADDRESS[family], packet.port))
+        if rule is not None:
+            return _serve(table, packet, place, rule)
+    return _unserved(table, packet, place)
+
+
+def _unserved(table: ForwardingTable, packet: Packet, place: Place) -> Trace:
+    here = f"{packet.protocol} {packet.address}:{packet.port}"
+    if any(rule.scope == "cluster" and frontend.address == packet.address for frontend, rule in table.rules.items()):
+        return Trace("reject", (f"{packet.address} is a cluster IP without {packet.protocol} port {packet.port}",))
+    if any(ip_address(packet.address) in found for found in place.network.service_ranges):
+        return Trace("drop", (f"{packet.address} lies in the service range and is no Service's cluster IP",))
+    return Trace("pass", (f"{here} is no frontend of a Service",))
+
+
+def _serve(table: ForwardingTable, packet: Packet, place: Place, rule: Rule) -> Trace:
+    source = ip_address(packet.source)
+    why = [f"{rule.key.service} port {rule.key.port or packet.port} ({rule.scope} address, policy {rule.policy})"]
+    if rule.sources and not any(source in found for found in rule.sources):
+        return Trace("drop", (*why, f"{packet.source} lies in none of loadBalancerSourceRanges"))
+    inside = _inside(packet, place)
+    policy: Policy = rule.policy
+    if rule.short_circuit and inside:
+        policy = "Cluster"
+        why.append(f"{packet.source} is this node or a pod: served as under policy Cluster")
+    backends = table.leading(rule)
+    verdict = backends.verdict(policy)
+    if verdict != "forward":
+        reason = "no usable endpoint" if verdict == "reject" else "endpoints, but none on this node"
+        return Trace(verdict, (*why, reason))
+    chosen = backends.chosen(policy)
+    masquerade = _masquerade(rule, packet, place)
+    return Trace("forward", (*why, f"one of {len(chosen)} endpoints"), chosen, masquerade)
+
+
+def _inside(packet: Packet, place: Place) -> bool:
+    return packet.source == place.network.node_address or _from_pod(packet, place)
+
+
+def _from_pod(packet: Packet, place: Place) -> bool:
+    source = ip_address(packet.source)
+    return any(source in found for found in place.network.pod_ranges)
+
+
+def _masquerade(rule: Rule, packet: Packet, place: Place) -> bool:
+    """A cluster IP hides whoever is no pod; outside addresses hide everybody, but under policy Local only those inside."""
+    if rule.scope == "cluster":
+        return not _from_pod(packet, place)
+    if rule.policy == "Cluster":
+        return True
+    return packet.source == place.network.node_address
