@@ -1,0 +1,146 @@
+"""A transport that calls an ASGI application in this process: no socket, no TLS, the same requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+from urllib.parse import unquote
+
+from pierhead.client.transport import Response, Stream
+from pierhead.errors import ApiError
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
+Application: TypeAlias = Callable[[Any, Receive, Send], Awaitable[None]]
+
+CHUNKS = 64
+"""Chunks of a stream that may wait for their reader before the application has to."""
+
+
+class InProcess:
+    """Requests as the identity of ``token`` (empty: anonymous). Cancelling a request, or leaving a stream, hangs up."""
+
+    def __init__(self, application: Application, token: str = "") -> None:
+        self._application = application
+        self._authorization = {"authorization": f"Bearer {token}"} if token else {}
+
+    async def request(
+        self, method: str, target: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Response:
+        """Raises: ApiError 503 when the application answered nothing."""
+        answer = _Answer()
+        await self._application(self._scope(method, target, headers), _Request(body).receive, answer.send)
+        if not answer.status:
+            raise unavailable("the server hung up before its answer was whole")
+        return Response(answer.status, answer.headers, b"".join(answer.body))
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, target: str, *, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Stream]:
+        """Raises: ApiError 503 when the application answered nothing."""
+        answer, request = _StreamedAnswer(), _Request(b"")
+        async with asyncio.TaskGroup() as group:
+            call = self._application(self._scope(method, target, headers), request.receive, answer.send)
+            serving = group.create_task(_serve(call, answer))
+            try:
+                await answer.started.wait()
+                if not answer.status:
+                    raise unavailable("the server hung up before it answered")
+                yield Stream(answer.status, answer.headers, answer.chunks())
+            finally:
+                serving.cancel()
+
+    async def close(self) -> None:
+        """Nothing is held between requests."""
+
+    def _scope(self, method: str, target: str, headers: Mapping[str, str] | None) -> dict[str, Any]:
+        path, _, query = target.partition("?")
+        sent = self._authorization | dict(headers or {})
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "https",
+            "path": unquote(path),
+            "raw_path": path.encode("ascii"),
+            "query_string": query.encode("ascii"),
+            "root_path": "",
+            "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in sent.items()],
+            "client": None,
+            "server": None,
+            "state": {},
+        }
+
+
+def unavailable(message: str) -> ApiError:
+    """What every transport raises when there is no answer."""
+    return ApiError(503, "ServiceUnavailable", message)
+
+
+class _Request:
+    """The body in one message; then nothing more, for the caller hangs up by cancelling."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body: bytes | None = body
+
+    async def receive(self) -> Message:
+        if self._body is None:
+            await asyncio.get_running_loop().create_future()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+class _Answer:
+    """Collects a whole answer."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body: list[bytes] = []
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = _headers(message)
+        elif body := message.get("body", b""):
+            self.body.append(body)
+
+
+class _StreamedAnswer:
+    """Hands an answer over while it comes."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.started = asyncio.Event()
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS)
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = _headers(message)
+            self.started.set()
+        elif body := message.get("body", b""):
+            await self._queue.put(body)
+
+    async def end(self) -> None:
+        self.started.set()
+        await self._queue.put(None)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while (chunk := await self._queue.get()) is not None:
+            yield chunk
+
+
+async def _serve(call: Awaitable[None], answer: _StreamedAnswer) -> None:
+    await call
+    await answer.end()
+
+
+def _headers(message: Message) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in message.get("headers", [])}
