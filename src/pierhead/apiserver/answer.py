@@ -48,7 +48,7 @@ def of_json(body: bytes, form: Form, status: int = 200, warnings: Sequence[str] 
     """``body``: compact JSON. Written as the real server does: compact with a newline, indented without."""
     if form.yaml:
         dumped = yaml.dump(
-            msgspec.json.decode(body), Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=2**31
+            msgspec.json.decode(body), Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=2**30
         )
         return Answer(status, dumped.encode(), b"application/yaml", warnings)
     written = msgspec.json.format(body, indent=2) if form.pretty else body + b"\n"

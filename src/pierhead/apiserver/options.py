@@ -47,8 +47,10 @@ def list_options(request: Request, *, watch: bool = False) -> ListOptions:
         ApiError: 400 for numbers that are none, 422 for combinations that may not be.
     """
     query = request.query
+    limit = request.number("limit") or 0
     options = ListOptions(
-        limit=max(0, request.number("limit") or 0),
+        # Revision 0 reads what is at hand, which the real server has whole: it gives no pages of it.
+        limit=max(0, limit) if query.get("resourceVersion") != "0" else 0,
         continued=query.get("continue", ""),
         revision=query.get("resourceVersion", ""),
         match=query.get("resourceVersionMatch", ""),

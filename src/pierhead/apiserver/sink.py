@@ -56,21 +56,33 @@ class Pipe(Protocol):
         ...
 
 
+class _Allowance:
+    """How far a watcher may be behind: the bound, besides one frame that may be larger (the state a watch begins with)."""
+
+    def __init__(self) -> None:
+        self._limit = BUFFER_BYTES
+
+    def grants(self, behind: int, size: int) -> bool:
+        """May a frame of that size follow, with so many bytes still on their way?"""
+        if behind > self._limit:
+            return False
+        if behind <= BUFFER_BYTES:
+            self._limit = BUFFER_BYTES + size
+        return True
+
+
 class DirectSink:
-    """Frames straight into the connection. The first one may be as large as the state is."""
+    """Frames straight into the connection."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
-        self._allowed = 0
+        self._allowance = _Allowance()
         self._ended = asyncio.Event()
 
     def write(self, frame: Frame) -> bool:
-        behind = self._pipe.buffered()
-        if behind > max(self._allowed, BUFFER_BYTES):
+        if not self._allowance.grants(self._pipe.buffered(), len(frame.chunk)):
             self._pipe.abort()
             return False
-        # A large frame may take its time, but nothing may pile up behind it.
-        self._allowed = max(len(frame.chunk), BUFFER_BYTES) if behind < BUFFER_BYTES else self._allowed
         self._pipe.write(frame.chunk)
         return True
 
@@ -89,14 +101,14 @@ class BufferedSink:
         self._send = send
         self._frames: deque[bytes] = deque()
         self._bytes = 0
-        self._allowed = 0
+        self._allowance = _Allowance()
         self._ended = False
         self._wake = asyncio.Event()
 
     def write(self, frame: Frame) -> bool:
-        if self._bytes > max(self._allowed, BUFFER_BYTES):
+        if not self._allowance.grants(self._bytes, len(frame.data)):
+            self._frames.clear()
             return False
-        self._allowed = max(len(frame.data), BUFFER_BYTES) if self._bytes < BUFFER_BYTES else self._allowed
         self._frames.append(frame.data)
         self._bytes += len(frame.data)
         self._wake.set()

@@ -1,0 +1,70 @@
+"""An API server on the memory store, with the namespaces every region has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_network
+
+from asgi import Direct
+from pierhead.api import Tree
+from pierhead.api.codec import stamp
+from pierhead.api.network import Network
+from pierhead.apiserver.application import ApiServer
+from pierhead.apiserver.auth import ADMIN, node_identity
+from pierhead.apiserver.nodelink import LogQuery
+from pierhead.errors import ApiError
+from pierhead.store.memory import MemoryStore
+
+TOKENS = {"admin": ADMIN, "node": node_identity("n1")}
+
+
+class Logs:
+    """A node that has said two lines, and refuses a container called ``waiting``."""
+
+    async def logs(self, node: str, query: LogQuery) -> AsyncIterator[bytes]:
+        if query.container == "waiting":
+            raise ApiError(
+                400, "BadRequest", f'container "waiting" in pod "{query.pod}" is waiting to start: ContainerCreating'
+            )
+        yield f"{node} {query.container}\n".encode()
+        yield b"second\n"
+
+
+class Region:
+    """What a test talks to."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore(stamp)
+        self.app = ApiServer(self.store, Network("none", (ip_network("10.96.0.0/16"),)), TOKENS, Logs())
+        self.admin = Direct(self.app)
+        self.node = Direct(self.app, "node")
+        self.anonymous = Direct(self.app, "")
+
+    async def prepare(self) -> None:
+        for name in ("default", "kube-node-lease"):
+            made = await self.admin("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+            assert made.status == 201
+
+    async def configmap(self, name: str, **metadata: object) -> Tree:
+        made = await self.admin(
+            "POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": name, **metadata}}
+        )
+        assert made.status == 201, made.body
+        found: Tree = made.json
+        return found
+
+
+Scene = Callable[[Region], Awaitable[None]]
+
+
+def play(scene: Scene) -> None:
+    """Runs a scene in a region of its own."""
+
+    async def main() -> None:
+        region = Region()
+        await region.prepare()
+        await scene(region)
+        region.app.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))

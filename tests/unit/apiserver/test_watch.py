@@ -1,0 +1,297 @@
+"""Watches: what is seen from where on, through which selection, in which form, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from pierhead.apiserver import stream
+from pierhead.apiserver.sink import BUFFER_BYTES, BufferedSink, DirectSink, Frame
+from pierhead.apiserver.watch import WATCHES_PER_CLIENT, Hub
+from pierhead.errors import ApiError
+from scenes import Region, play
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+WATCH = f"{MAPS}?watch=true"
+MERGE = {"content-type": "application/merge-patch+json"}
+
+
+async def take(events: AsyncIterator[Any], count: int) -> list[tuple[str, str]]:
+    """The next events as (type, name)."""
+    found = []
+    for _ in range(count):
+        event = await anext(events)
+        found.append((event["type"], event["object"]["metadata"].get("name", "")))
+    return found
+
+
+async def label(region: Region, name: str, value: str | None) -> None:
+    changed = await region.admin("PATCH", f"{MAPS}/{name}", {"metadata": {"labels": {"x": value}}}, MERGE)
+    assert changed.status == 200
+
+
+def test_everything_after_a_revision_is_seen_once_and_in_order() -> None:
+    async def scene(region: Region) -> None:
+        first = await region.configmap("a")
+        await label(region, "a", "1")
+        async with region.admin.stream(f"{WATCH}&resourceVersion={first['metadata']['resourceVersion']}") as events:
+            assert await take(events, 1) == [("MODIFIED", "a")]
+            await region.configmap("b")
+            await region.admin("DELETE", f"{MAPS}/a")
+            assert await take(events, 2) == [("ADDED", "b"), ("DELETED", "a")]
+
+    play(scene)
+
+
+def test_a_deleted_object_is_shown_as_it_was_at_the_revision_it_left() -> None:
+    async def scene(region: Region) -> None:
+        first = await region.configmap("a", labels={"x": "1"})
+        async with region.admin.stream(f"{WATCH}&resourceVersion={first['metadata']['resourceVersion']}") as events:
+            await region.admin("DELETE", f"{MAPS}/a")
+            gone = (await anext(events))["object"]
+            assert gone["metadata"]["labels"] == {"x": "1"}
+            assert gone["metadata"]["resourceVersion"] == str(region.store.revision)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("revision", ["", "&resourceVersion=0"])
+def test_without_a_revision_the_state_comes_first(revision: str) -> None:
+    async def scene(region: Region) -> None:
+        await region.configmap("a")
+        await region.configmap("b")
+        async with region.admin.stream(WATCH + revision) as events:
+            assert await take(events, 2) == [("ADDED", "a"), ("ADDED", "b")]
+
+    play(scene)
+
+
+def test_initial_events_end_with_a_bookmark() -> None:
+    async def scene(region: Region) -> None:
+        await region.configmap("a")
+        asked = "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        async with region.admin.stream(WATCH + asked) as events:
+            assert await take(events, 1) == [("ADDED", "a")]
+            assert await anext(events) == {
+                "type": "BOOKMARK",
+                "object": {
+                    "kind": "ConfigMap",
+                    "apiVersion": "v1",
+                    "metadata": {
+                        "resourceVersion": str(region.store.revision),
+                        "annotations": {"k8s.io/initial-events-end": "true"},
+                    },
+                },
+            }
+
+    play(scene)
+
+
+def test_who_enters_a_selection_is_added_and_who_leaves_it_deleted() -> None:
+    async def scene(region: Region) -> None:
+        first = await region.configmap("a", labels={"x": "1"})
+        since = first["metadata"]["resourceVersion"]
+        async with region.admin.stream(f"{WATCH}&labelSelector=x%3D1&resourceVersion={since}") as events:
+            for value in ("2", "1", None):
+                await label(region, "a", value)
+            left = await anext(events)
+            assert (left["type"], left["object"]["metadata"]["labels"]) == ("DELETED", {"x": "1"})
+            assert await take(events, 2) == [("ADDED", "a"), ("DELETED", "a")]
+
+    play(scene)
+
+
+def test_other_collections_are_not_seen() -> None:
+    async def scene(region: Region) -> None:
+        await region.admin("POST", "/api/v1/namespaces", {"metadata": {"name": "default-2"}})
+        async with region.admin.stream(WATCH) as events:
+            await region.admin("POST", "/api/v1/namespaces/default-2/configmaps", {"metadata": {"name": "x"}})
+            await region.admin("POST", "/api/v1/namespaces/default/secrets", {"metadata": {"name": "x"}})
+            await region.configmap("a")
+            assert await take(events, 1) == [("ADDED", "a")]
+
+    play(scene)
+
+
+def test_the_old_form_watches_one_object() -> None:
+    async def scene(region: Region) -> None:
+        async with region.admin.stream("/api/v1/watch/namespaces/default/configmaps/b") as events:
+            await region.configmap("a")
+            await region.configmap("b")
+            assert await take(events, 1) == [("ADDED", "b")]
+
+    play(scene)
+
+
+def test_a_table_shows_its_columns_once() -> None:
+    async def scene(region: Region) -> None:
+        accept = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+        async with region.admin.stream(WATCH, accept) as events:
+            await region.configmap("a")
+            first = await anext(events)
+            assert first["object"]["columnDefinitions"][0]["name"] == "Name"
+            await region.configmap("b")
+            second = await anext(events)
+            assert second["object"]["columnDefinitions"] is None
+            assert second["object"]["rows"][0]["cells"][0] == "b"
+
+    play(scene)
+
+
+def test_a_history_that_is_gone_is_an_event() -> None:
+    async def scene(region: Region) -> None:
+        first = await region.configmap("a")
+        await region.configmap("b")
+        await region.store.compact(region.store.revision)
+        async with region.admin.stream(f"{WATCH}&resourceVersion={first['metadata']['resourceVersion']}") as events:
+            event = await anext(events)
+            assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+            assert [late async for late in events] == []
+
+    play(scene)
+
+
+def test_a_future_that_does_not_come_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "FUTURE_WAIT", 0.01)
+
+    async def scene(region: Region) -> None:
+        async with region.admin.stream(f"{WATCH}&resourceVersion=99999999") as events:
+            event = await anext(events)
+            assert (event["type"], event["object"]["reason"]) == ("ERROR", "Timeout")
+
+    play(scene)
+
+
+def test_a_watch_ends_after_its_time_and_when_the_server_stops() -> None:
+    async def scene(region: Region) -> None:
+        async with region.admin.stream(f"{WATCH}&timeoutSeconds=1") as events:
+            assert [event async for event in events] == []
+        async with region.admin.stream(WATCH) as events:
+            await region.configmap("a")
+            assert await take(events, 1) == [("ADDED", "a")]
+            region.app.close()
+            assert [event async for event in events] == []
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("resourceVersion=abc", 500),
+        ("sendInitialEvents=true", 422),
+        ("resourceVersionMatch=Exact&resourceVersion=1", 422),
+        ("labelSelector=a%20b", 400),
+        ("timeoutSeconds=x", 400),
+    ],
+)
+def test_what_cannot_be_watched(query: str, code: int) -> None:
+    async def scene(region: Region) -> None:
+        assert (await region.admin("GET", f"{WATCH}&{query}")).status == code
+
+    play(scene)
+
+
+def test_watchers_of_one_shape_share_their_frames() -> None:
+    async def scene(region: Region) -> None:
+        frames: list[Frame] = []
+        hub = Hub(region.store)
+
+        class Sink:
+            def write(self, frame: Frame) -> bool:
+                frames.append(frame)
+                return True
+
+            def close(self) -> None:
+                pass
+
+        from pierhead.api.kinds import CONFIG_MAP
+        from pierhead.apiserver.request import Form
+        from pierhead.apiserver.router import Route
+        from pierhead.apiserver.selection import selection
+        from pierhead.apiserver.watch import Watcher
+
+        route = Route(CONFIG_MAP, "watch", "default")
+        for _ in range(3):
+            wanted = selection(CONFIG_MAP, "", "")
+            hub.open(route, wanted, Form(), Watcher(Sink(), ""), after=region.store.revision, ended=False)
+        await region.configmap("a")
+        await asyncio.sleep(0)
+        assert len(frames) == 3
+        assert frames[0] is frames[1] is frames[2]
+        hub.close_all()
+
+    play(scene)
+
+
+def test_a_client_may_open_only_so_many() -> None:
+    async def scene(region: Region) -> None:
+        hub = Hub(region.store)
+        hub.admit("somebody")
+        hub._clients["somebody"] = WATCHES_PER_CLIENT
+        with pytest.raises(ApiError) as refused:
+            hub.admit("somebody")
+        assert refused.value.code == 429
+        hub.admit("somebody else")
+        hub.admit("")
+        hub.close_all()
+
+    play(scene)
+
+
+# -- sinks --------------------------------------------------------------------------------------------------
+
+
+class Pipe:
+    def __init__(self) -> None:
+        self.unread = 0
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.unread += len(data)
+
+    def buffered(self) -> int:
+        return self.unread
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_a_connection_that_takes_nothing_is_aborted() -> None:
+    pipe = Pipe()
+    sink = DirectSink(pipe)
+    frame = Frame(b"x" * (BUFFER_BYTES // 4))
+    taken = sum(sink.write(frame) for _ in range(20))
+    assert 4 <= taken <= 6
+    assert pipe.aborted
+
+
+def test_the_first_state_may_be_larger_than_the_bound() -> None:
+    pipe = Pipe()
+    sink = DirectSink(pipe)
+    assert sink.write(Frame(b"x" * 3 * BUFFER_BYTES))
+    assert sink.write(Frame(b"an event while it is on its way"))
+    assert sink.write(Frame(b"x" * BUFFER_BYTES))
+    assert not sink.write(Frame(b"too much behind it"))
+
+
+def test_who_catches_up_is_bounded_as_before() -> None:
+    pipe = Pipe()
+    sink = DirectSink(pipe)
+    assert sink.write(Frame(b"x" * 3 * BUFFER_BYTES))
+    pipe.unread = 0
+    assert sink.write(Frame(b"x"))
+    pipe.unread = 2 * BUFFER_BYTES
+    assert not sink.write(Frame(b"x"))
+
+
+def test_a_buffered_sink_is_bounded_too() -> None:
+    async def send(_: object) -> None:
+        raise AssertionError
+
+    sink = BufferedSink(send)
+    frame = Frame(b"x" * (BUFFER_BYTES // 2))
+    assert [sink.write(frame) for _ in range(6)] == [True, True, True, True, False, False]
