@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from pierhead.api import Tree
+from pierhead.api.rules import dns1123_subdomain
 from pierhead.api.strategy import Strategy
 
 Cell: TypeAlias = str | int
@@ -48,6 +49,8 @@ class Kind:
     message: str
     """Its message in the schema table, e.g. ``api.core.v1.Service``."""
     namespaced: bool = True
+    name_rule: Callable[[str], list[str]] = dns1123_subdomain
+    """What a name must look like; the texts of what is wrong with one."""
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()

@@ -13,14 +13,15 @@ from pierhead.api.nodes import NodeStrategy
 from pierhead.api.pods import PodStrategy
 from pierhead.api.proxystatuses import ProxyStatusStrategy
 from pierhead.api.replicasets import ReplicaSetStrategy
+from pierhead.api.rules import dns1123_label
 from pierhead.api.secrets import SecretStrategy
 from pierhead.api.serviceaccounts import ServiceAccountStrategy
 from pierhead.api.services import ServiceStrategy
 
 NAMESPACE = Kind(
     "", "v1", "Namespace", "namespaces", "api.core.v1.Namespace",
-    namespaced=False, short_names=("ns",), subresources=("status", "finalize"), delete_returns="object",
-    strategy=NamespaceStrategy(),
+    namespaced=False, name_rule=dns1123_label, short_names=("ns",), subresources=("status", "finalize"),
+    delete_returns="object", strategy=NamespaceStrategy(),
 )  # fmt: skip
 NODE = Kind(
     "", "v1", "Node", "nodes", "api.core.v1.Node",
@@ -28,8 +29,8 @@ NODE = Kind(
 )  # fmt: skip
 SERVICE = Kind(
     "", "v1", "Service", "services", "api.core.v1.Service",
-    short_names=("svc",), categories=("all",), subresources=("status",), put_creates=True, delete_returns="object",
-    strategy=ServiceStrategy(),
+    name_rule=dns1123_label, short_names=("svc",), categories=("all",), subresources=("status",), put_creates=True,
+    delete_returns="object", strategy=ServiceStrategy(),
 )  # fmt: skip
 ENDPOINTS = Kind(
     "", "v1", "Endpoints", "endpoints", "api.core.v1.Endpoints",
