@@ -82,6 +82,7 @@ LEASE = Kind(
     "leases",
     "api.coordination.v1.Lease",
     put_creates=True,
+    unconditional_update=False,
     strategy=LeaseStrategy(),
 )
 PROXY_STATUS = Kind(
