@@ -125,6 +125,7 @@ class Registry:
         strategy.prepare_create(obj, write)
         allocation = self._allocate(kind, obj, None, write)
         _refuse(kind, obj, [*metadata.validate(kind, obj), *strategy.validate(obj, write)])
+        _refuse_versioned(obj["metadata"])
         context.warnings.extend(strategy.warnings(obj, None))
         _record(kind, obj, None, context)
         return allocation
@@ -323,6 +324,12 @@ def _record(kind: Kind, new: Tree, old: Tree | None, context: Context) -> None:
 def _refuse(kind: Kind, obj: Tree, causes: Sequence[Cause]) -> None:
     if causes:
         raise invalid(obj["metadata"].get("name", ""), kind.name, kind.group, causes)
+
+
+def _refuse_versioned(found: Tree) -> None:
+    """Who names a resourceVersion means an object that exists already."""
+    if found.pop("resourceVersion", "").strip("0"):
+        raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
 
 
 def _terminating(kind: Kind, namespace: str, obj: Tree) -> ApiError:
