@@ -1,0 +1,5 @@
+"""``python -m pierhead``: the command."""
+
+from pierhead.cli import main
+
+main()
