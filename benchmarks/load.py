@@ -1,0 +1,73 @@
+"""The compiled load: builds ``load.c`` and runs it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.region import Region
+
+SOURCE = Path(__file__).with_name("load.c")
+
+
+class Load(msgspec.Struct):
+    """What ``load ask`` reports."""
+
+    answers: int
+    """2xx only."""
+    failures: int
+    seconds: float
+    p50: float
+    """Milliseconds, as ``p99``."""
+    p99: float
+    bytes: int
+    """Of the last answer, headers included."""
+
+    @property
+    def rate(self) -> float:
+        return self.answers / self.seconds
+
+
+@functools.cache
+def tool() -> Path:
+    """The compiled tool; it is built again when its source changed."""
+    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
+    program = Path(tempfile.gettempdir()) / f"pierhead-load-{digest}"
+    if not program.exists():
+        fresh = program.with_suffix(".new")
+        subprocess.run(["cc", "-O2", "-o", fresh, SOURCE, "-lssl", "-lcrypto", "-lpthread"], check=True)
+        fresh.rename(program)
+    return program
+
+
+def api(region: Region, method: str, path: str, *, requests: int, connections: int, body: object = None) -> Load:
+    """Requests as the administrator over TLS. ``{n}`` in path and body is the number of the request."""
+    options = ["-a", str(region.ca), "-t", region.token, "-c", str(connections), "-n", str(requests)]
+    if body is not None:
+        options += ["-b", json.dumps(body)]
+    return _ask([*options, "127.0.0.1", str(region.port), method, path])
+
+
+def fresh(address: str, port: int, *, requests: int, connections: int) -> Load:
+    """Plain requests, each on a connection of its own."""
+    return _ask(["-f", "-c", str(connections), "-n", str(requests), address, str(port), "GET", "/"])
+
+
+def _ask(arguments: list[str]) -> Load:
+    done = subprocess.run([tool(), "ask", *arguments], stdout=subprocess.PIPE, check=False)
+    load = msgspec.json.decode(done.stdout, type=Load)
+    if load.failures:
+        raise RuntimeError(f"{load.failures} of {load.answers + load.failures} requests failed")
+    return load
+
+
+def first_answer(address: str, port: int) -> float:
+    """Waits for the first good answer of a server; when it came, by CLOCK_MONOTONIC in seconds."""
+    done = subprocess.run([tool(), "await", address, str(port)], stdout=subprocess.PIPE, check=True, timeout=30)
+    return float(done.stdout)
