@@ -34,6 +34,7 @@ def commands() -> None:
 @click.option("--service-cidr", default="", metavar="C4[,C6]", help="Where cluster IPs come from.")
 @click.option("--pod-cidr", default="", metavar="CIDR", help="Where pod addresses come from.")
 @click.option("--endpoint-cidrs", default="", metavar="CIDR,…", help="Where hand-written endpoints may lie.")
+@click.option("--allow-root-pods", is_flag=True, help="As root: pods may ask for runAsUser 0; else they run as nobody.")
 def up(
     *,
     data_dir: Path | None,
@@ -46,6 +47,7 @@ def up(
     service_cidr: str,
     pod_cidr: str,
     endpoint_cidrs: str,
+    allow_root_pods: bool,
 ) -> None:
     """Run a region on this machine, until Ctrl-C."""
     from pierhead.cli import up as command
@@ -69,6 +71,7 @@ def up(
         region=command.label("--region", region),
         zone=command.label("--zone", zone),
         node_name=command.name("--node-name", node_name),
+        root_pods=allow_root_pods,
     )
     command.run(settings, why_network=why, why_proxy=proxy_mode)
 

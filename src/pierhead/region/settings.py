@@ -24,3 +24,5 @@ class Settings:
     zone: str = "local-a"
     """Label ``topology.kubernetes.io/zone`` of the node."""
     node_name: str = "node-1"
+    root_pods: bool = False
+    """Whether a pod may ask to run as root (``runAsUser: 0``) where the region itself runs as root."""
