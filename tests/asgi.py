@@ -41,9 +41,12 @@ class Direct:
         """``body``: bytes as they are, anything else as JSON."""
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         sent: list[Mapping[str, Any]] = []
+        waiting = [raw]
 
         async def receive() -> Mapping[str, Any]:
-            return {"type": "http.request", "body": raw, "more_body": False}
+            if not waiting:
+                await asyncio.Event().wait()
+            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
 
         async def send(message: Mapping[str, Any]) -> None:
             sent.append(message)

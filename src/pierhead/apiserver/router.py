@@ -55,6 +55,7 @@ def not_allowed() -> ApiError:
 
 _OBJECT = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+_KEPT_COLLECTION = {"GET": "list", "POST": "create"}
 _ACROSS_NAMESPACES = {"GET": "list"}
 _WATCH = {"GET": "watch"}
 _SUBRESOURCES: Mapping[str, Mapping[str, str]] = {
@@ -120,6 +121,4 @@ def _methods(kind: Kind, namespace: str, name: str, subresource: str) -> Mapping
         return _SUBRESOURCES[subresource]
     if name:
         return _OBJECT
-    if kind.plural == "namespaces":
-        return {verb: _COLLECTION[verb] for verb in ("GET", "POST")}
-    return _COLLECTION
+    return _COLLECTION if kind.delete_collection else _KEPT_COLLECTION

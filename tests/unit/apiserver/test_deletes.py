@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from scenes import Region, play
 
 from pierhead.api import Tree
 from pierhead.api.kinds import CONFIG_MAP, POD
 from pierhead.apiserver.deletes import doomed
 from pierhead.apiserver.options import DeleteOptions
+from scenes import Region, play
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"

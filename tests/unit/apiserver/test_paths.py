@@ -1,0 +1,88 @@
+"""Health, version, metrics, and what is not there; history that may be forgotten."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pierhead.apiserver import health
+from pierhead.apiserver.history import KEEP_REVISIONS, KEEP_SECONDS, Window
+from pierhead.apiserver.request import Request
+from scenes import Region, play
+
+
+def test_health_runs_its_checks() -> None:
+    checks = {"ping": lambda: True, "store": lambda: False}
+    failed = health.answer(Request("GET", "/readyz"), checks)
+    assert (failed.status, failed.body) == (500, b"[+]ping ok\n[-]store failed\nreadyz check failed\n")
+    assert health.answer(Request("GET", "/readyz", {}, "exclude=store"), checks).body == b"ok"
+    verbose = health.answer(Request("GET", "/livez/ping", {}, "verbose"), checks)
+    assert verbose.body == b"[+]ping ok\nlivez check passed\n"
+    assert health.answer(Request("GET", "/readyz/none"), checks).status == 404
+
+
+def test_the_version_is_one_that_kubectl_knows() -> None:
+    async def scene(region: Region) -> None:
+        found = (await region.admin("GET", "/version")).json
+        assert (found["major"], found["minor"], found["gitVersion"]) == ("1", "36", "v1.36.2+pierhead")
+        assert (await region.admin("POST", "/version")).status == 405
+
+    play(scene)
+
+
+def test_metrics_count_requests_commits_and_watches() -> None:
+    async def scene(region: Region) -> None:
+        await region.configmap("a")
+        async with region.admin.stream("/api/v1/configmaps?watch=1") as events:
+            await anext(events)
+            shown = (await region.admin("GET", "/metrics")).body.decode()
+        assert 'apiserver_request_total{code="201",resource="configmaps",verb="create"} 1.0' in shown
+        assert "pierhead_store_commits_total 3.0" in shown
+        assert "pierhead_watchers 1.0" in shown
+
+    play(scene)
+
+
+def test_what_nobody_serves() -> None:
+    async def scene(region: Region) -> None:
+        for path in ("/foo", "/apis/foo.example.com/v1/bars", "/apis/foo.example.com"):
+            got = await region.admin("GET", path)
+            assert (got.status, got.body) == (404, b"404 page not found\n")
+        for path in ("/api/v2/services", "/apis/apps/v9/replicasets", "/api/v1/foos"):
+            got = await region.admin("GET", path)
+            assert (got.status, got.json["message"]) == (404, "the server could not find the requested resource")
+        assert (await region.admin("HEAD", "/api/v1/namespaces")).status == 405
+
+    play(scene)
+
+
+def test_a_failure_of_ours_is_a_status_and_shows_no_traceback() -> None:
+    async def scene(region: Region) -> None:
+        def broken(*_: object, **__: object) -> None:
+            raise RuntimeError("a secret")
+
+        region.store.range = broken  # type: ignore[method-assign,assignment]
+        got = await region.admin("GET", "/api/v1/services")
+        assert (got.status, got.json["reason"]) == (500, "InternalError")
+        assert b"secret" not in got.body
+
+    play(scene)
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 3000)), min_size=1))
+def test_history_is_kept_for_its_time_and_its_length(steps: list[tuple[float, int]]) -> None:
+    window, now, revision = Window(), 0.0, 0
+    past = [(0.0, 0)]
+    for seconds, writes in steps:
+        now, revision = now + seconds, revision + writes
+        past.append((now, revision))
+        forgettable = window.forgettable(now, revision)
+        assert forgettable <= max(0, revision - KEEP_REVISIONS)
+        assert all(forgettable <= then for moment, then in past if moment > now - KEEP_SECONDS)
+
+
+def test_old_history_is_forgotten() -> None:
+    window = Window()
+    assert window.forgettable(0, 50_000) == 0
+    assert window.forgettable(KEEP_SECONDS, 70_000) == 50_000
+    assert window.forgettable(KEEP_SECONDS + 1, 55_000) == 45_000
