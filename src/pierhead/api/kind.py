@@ -63,6 +63,8 @@ class Kind:
     """A PUT without resourceVersion is allowed."""
     delete_returns: Literal["object", "status"] = "status"
     """What a DELETE that removed the object answers."""
+    delete_collection: bool = True
+    """Whether a whole collection can be deleted at once."""
     graceful: bool = False
     """Deleting sets a grace period first (Pods)."""
     deprecation: str = ""

@@ -21,7 +21,7 @@ from pierhead.api.services import ServiceStrategy
 NAMESPACE = Kind(
     "", "v1", "Namespace", "namespaces", "api.core.v1.Namespace",
     namespaced=False, name_rule=dns1123_label, short_names=("ns",), subresources=("status", "finalize"),
-    delete_returns="object", strategy=NamespaceStrategy(),
+    delete_returns="object", delete_collection=False, strategy=NamespaceStrategy(),
 )  # fmt: skip
 NODE = Kind(
     "", "v1", "Node", "nodes", "api.core.v1.Node",
