@@ -48,7 +48,7 @@ def find(kinds: Sequence[Kind], parts: Sequence[str], accept: str) -> tuple[str,
             found = resources(kinds, name, version)
         case _:
             found = None
-    return found and (JSON, found)
+    return None if found is None else (JSON, found)
 
 
 def wants_aggregated(accept: str) -> bool:

@@ -142,7 +142,7 @@ def _property(field: Field) -> Tree:
     if field.map:
         return found | {"type": "object", "additionalProperties": _item(field)}
     if inner := _inner(field):
-        default = {"default": {}} if field.always and field.message else {}
+        default: Tree = {"default": {}} if field.always and field.message else {}
         return found | default | {"allOf": [{"$ref": _REF + published(inner)}]}
     found |= _SCALARS[field.type]
     if field.default is not None:

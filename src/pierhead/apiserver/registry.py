@@ -81,12 +81,6 @@ class StoredClaims:
         entry = self._store.get(key)
         return None if entry is None else entry.value.decode()
 
-    def count(self, prefix: str) -> int:
-        return self._store.count(prefix)
-
-    def keys(self, prefix: str) -> Sequence[str]:
-        return [entry.key for entry in self._store.range(prefix)]
-
 
 class Registry:
     """Creates, changes and removes objects."""
@@ -209,7 +203,7 @@ class Registry:
         operations: list[Operation] = [Delete(entry.key)]
         preconditions: list[Precondition] = [AtRevision(entry.key, entry.revision)]
         if kind is SERVICE:
-            operations += [Delete(claim) for claim in self._claims_of(entry)]
+            operations += self._releases(held(_decode(entry.value)), entry.key)
             endpoints = self.store.get(f"{ENDPOINTS.resource}/{entry.key.partition('/')[2]}")
             if endpoints is not None:
                 operations.append(Delete(endpoints.key))
@@ -236,14 +230,14 @@ class Registry:
             return Allocation((), ())
         return allocate(obj, old, self.network, self._claims, random.randrange, write.dry_run)
 
-    def _claims_of(self, entry: Entry) -> list[str]:
-        return [claim for claim in held(_decode(entry.value)) if self._claims.holder(claim) == entry.key]
+    def _releases(self, claims: Sequence[str], holder: str) -> list[Delete]:
+        return [Delete(claim) for claim in claims if self._claims.holder(claim) == holder]
 
     async def _commit(
         self, operations: list[Operation], preconditions: list[Precondition], allocation: Allocation, holder: str
     ) -> int:
         operations += [Put(claim, holder.encode()) for claim in allocation.take]
-        operations += [Delete(claim) for claim in allocation.release]
+        operations += self._releases(allocation.release, holder)
         preconditions += [Absent(claim) for claim in allocation.take]
         return (await self._write(operations, preconditions))[0]
 
