@@ -128,7 +128,8 @@ def _message(sources: Sources, name: str) -> Message:
                 fields[deep] = _field(sources, inner, deep, (place, kind), schema, within=number)
         else:
             fields[key] = _field(sources, name, key, (number, written), schema)
-    return Message(name, fields, sources.entry("descriptions", name, ""))
+    map_type = schema.get("x-kubernetes-map-type", "")
+    return Message(name, fields, sources.entry("descriptions", name, ""), map_type)
 
 
 def _field(

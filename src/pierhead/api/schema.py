@@ -64,6 +64,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     fields: dict[str, Field]
     """By JSON name, in the order of the Go struct, which is the order of JSON output. Read only."""
     description: str = ""
+    map_type: str = ""
+    """``atomic``: one manager owns all of it in server-side apply."""
 
     @property
     def go(self) -> str:

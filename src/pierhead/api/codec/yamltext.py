@@ -8,8 +8,8 @@ import yaml
 
 from pierhead.api.codec.text import Literal, Pairs
 
-MOST_ALIASED = 100_000
-"""How many nodes aliases may stand for, in all."""
+MOST_ALIASED = 1_000_000
+"""How much aliases may stand for, in all: nodes, and characters of scalars."""
 _TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
 _FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
 _TAG = "tag:yaml.org,2002:"
@@ -49,7 +49,7 @@ class _Reader:
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
-        self._done: set[int] = set()
+        self._met: set[int] = set()
         self._open: set[int] = set()
         self._aliased = 0
         self.problems: list[str] = []
@@ -57,28 +57,25 @@ class _Reader:
     def value(self, node: yaml.Node | None) -> Any:
         if node is None:
             return None
+        self._charge(node)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
-        self._enter(node)
+        if id(node) in self._open:
+            raise NoYaml(f"yaml: line {node.start_mark.line + 1}: an anchor's value contains itself")
+        self._open.add(id(node))
         if isinstance(node, yaml.SequenceNode):
             found: Any = [self.value(item) for item in node.value]
         else:
             found = Pairs(list(self._mapping(node).items()))
         self._open.discard(id(node))
-        self._done.add(id(node))
         return found
 
-    def _enter(self, node: yaml.Node) -> None:
-        if id(node) in self._open:
-            raise NoYaml(f"yaml: line {node.start_mark.line + 1}: an anchor's value contains itself")
-        if id(node) in self._done or self._aliased_inside():
-            self._aliased += 1 + len(node.value)
+    def _charge(self, node: yaml.Node) -> None:
+        if id(node) in self._met and id(node) not in self._open:
+            self._aliased += 1 + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
             if self._aliased > MOST_ALIASED:
                 raise NoYaml("yaml: document contains excessive aliasing")
-        self._open.add(id(node))
-
-    def _aliased_inside(self) -> bool:
-        return not self._open.isdisjoint(self._done)
+        self._met.add(id(node))
 
     def _mapping(self, node: yaml.Node) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -117,7 +114,7 @@ class _Reader:
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         text = node.value
         kind = node.tag.removeprefix(_TAG)
-        is_plain = node.style is None
+        is_plain = not node.style
         if is_plain and kind in ("bool", "str") and text in _TRUE:
             return True
         if is_plain and kind in ("bool", "str") and text in _FALSE:
