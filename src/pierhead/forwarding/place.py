@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pierhead.api.network import Network
 from pierhead.forwarding.table import ServiceName
@@ -21,6 +21,15 @@ class Place:
     zones: frozenset[str] = frozenset()
     api: frozenset[tuple[str, int]] = frozenset()
     """Address and port of each API server: an endpoint of the Service ``kubernetes`` and of no other."""
+
+    def holds(self, client: str) -> bool:
+        """Whether a client is the node itself or a pod, for whom policy Local at outside addresses does not count."""
+        if client == self.network.node_address:
+            return True
+        address = ip_address(client)
+        if address.is_loopback and self.network.mode == "loopback":
+            return True
+        return any(address in found for found in self.network.pod_ranges)
 
     def forbids(self, service: ServiceName, address: IPv4Address | IPv6Address, port: int) -> str:
         """Why no packet may be sent to this endpoint on behalf of a Service; empty when it may.

@@ -75,9 +75,8 @@ def _serve(table: ForwardingTable, packet: Packet, place: Place, rule: Rule) -> 
     why = [f"{rule.key.service} port {rule.key.port or packet.port} ({rule.scope} address, policy {rule.policy})"]
     if rule.sources and not any(source in found for found in rule.sources):
         return Trace("drop", (*why, f"{packet.source} lies in none of loadBalancerSourceRanges"))
-    inside = _inside(packet, place)
     policy: Policy = rule.policy
-    if rule.short_circuit and inside:
+    if rule.short_circuit and place.holds(packet.source):
         policy = "Cluster"
         why.append(f"{packet.source} is this node or a pod: served as under policy Cluster")
     backends = table.leading(rule)
@@ -88,10 +87,6 @@ def _serve(table: ForwardingTable, packet: Packet, place: Place, rule: Rule) -> 
     chosen = backends.chosen(policy)
     masquerade = _masquerade(rule, packet, place)
     return Trace("forward", (*why, f"one of {len(chosen)} endpoints"), chosen, masquerade)
-
-
-def _inside(packet: Packet, place: Place) -> bool:
-    return packet.source == place.network.node_address or _from_pod(packet, place)
 
 
 def _from_pod(packet: Packet, place: Place) -> bool:

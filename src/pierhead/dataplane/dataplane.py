@@ -1,0 +1,37 @@
+"""``DataPlane``: what carries a node's service traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pierhead.forwarding.diff import Change
+from pierhead.forwarding.table import Refusal
+
+
+class DataPlane(Protocol):
+    """Holds a ForwardingTable and lets packets follow it.
+
+    Law:
+
+    * Changes are applied in the order given. Each frontend changes at once: a new connection meets the old terms or the new ones,
+      never neither. After ``Reset`` the commit holds the whole table, and what it does not name is gone.
+    * When ``commit`` returns, every new connection follows the new table.
+    * Open TCP connections are kept, whatever happens to their endpoint, their frontend or its policy. UDP flows whose endpoint no
+      longer serves (``Backends.serving``) are moved with their next datagram.
+    * A frontend without a usable endpoint refuses at once. A back end that can be silent is silent where the verdict is drop.
+    * What cannot be served is refused, and the rest is served: no change is lost because another one is impossible. Refused
+      frontends are tried again at each commit, also an empty one.
+    """
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Refusal]:
+        """Returns every frontend that is refused now, also those refused by earlier commits; sorted.
+
+        Raises:
+            OSError: the changes could not be applied; what is held is unknown until a commit that starts with ``Reset``.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends what this process carries and frees what it holds; a kernel's table stays."""
+        ...

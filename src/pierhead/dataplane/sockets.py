@@ -1,0 +1,74 @@
+"""Sockets of the userspace proxy: how it listens and dials, how many it may have, and why it may not."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+
+from pierhead.forwarding.table import Frontend, Refusal, ServiceName
+
+BACKLOG = 4096
+"""Connections the kernel keeps for us; it cuts this to net.core.somaxconn (4096 by default)."""
+
+
+def raise_descriptor_limit() -> int:
+    """Raises this process's soft limit of open files to the hard one, which needs no right, and returns it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+def family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def listen_tcp(address: str, port: int) -> socket.socket:
+    """Raises OSError when the socket cannot be had."""
+    listener = socket.socket(family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        # Connections of an earlier listener may still be open or in TIME_WAIT; they do not forbid a new one.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def listen_udp(address: str, port: int) -> socket.socket:
+    """No SO_REUSEADDR: two UDP sockets would share a port in silence, and one of them get nothing."""
+    found = socket.socket(family(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        found.bind((address, port))
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def dial(address: str, kind: socket.SocketKind) -> socket.socket:
+    """An unconnected socket that never blocks, for an endpoint."""
+    found = socket.socket(family(address), kind | socket.SOCK_NONBLOCK)
+    if kind == socket.SOCK_STREAM:
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return found
+
+
+def refusal(service: ServiceName, frontend: Frontend, address: str, error: OSError) -> Refusal:
+    """What to tell whoever wrote the Service. ``address``: the one that was tried, where a node port's frontend names none."""
+    protocol, _, port = frontend
+    where = f"{protocol} {address}:{port}"
+    reason, message = {
+        errno.EADDRINUSE: ("AddressInUse", f"another process listens at {where}"),
+        errno.EACCES: (
+            "PortNotPermitted",
+            f"{where} needs root, or: sysctl net.ipv4.ip_unprivileged_port_start={port}",
+        ),
+        errno.EADDRNOTAVAIL: ("AddressNotLocal", f"this machine does not have the address {address}"),
+        errno.EPROTONOSUPPORT: ("ProtocolNotSupported", f"this proxy does not carry {where}"),
+    }.get(error.errno or 0, ("ListenFailed", f"cannot listen at {where}: {error.strerror or error}"))
+    return Refusal(service, protocol, address, port, reason, message)

@@ -1,0 +1,174 @@
+"""UDP in userspace: a socket for each frontend, and for each client a flow with a connected socket of its own.
+
+Replies leave by the frontend's socket, so that they come from the address the client sent to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pierhead.dataplane.listener import Served
+from pierhead.dataplane.sockets import dial, listen_udp
+from pierhead.forwarding.table import Endpoint
+
+Peer: TypeAlias = Any
+"""A socket address as the family of the socket writes it."""
+
+IDLE_SECONDS = 60.0
+"""A flow without a datagram either way for so long is forgotten; its client's next datagram is a new choice."""
+DATAGRAM_BYTES = 65_536
+BURST = 64
+"""Datagrams taken from one socket before others of the loop get their turn."""
+ATTEMPTS = 3
+"""Endpoints tried for one datagram when the kernel says at once that nobody listens there."""
+
+
+@dataclass(slots=True)
+class UdpCarrier:
+    """What all UDP listeners of a proxy share."""
+
+    loop: asyncio.AbstractEventLoop
+    limit: int
+    """Flows of one listener. At the limit the flow that has been quiet longest makes room."""
+    idle: float = IDLE_SECONDS
+
+
+class UdpListener:
+    """Receives at one frontend while it exists; the kernel answers "port unreachable" when it does not."""
+
+    def __init__(self, carrier: UdpCarrier, served: Served, address: str, port: int) -> None:
+        """Raises OSError when the socket cannot be had."""
+        self.served = served
+        self._carrier = carrier
+        self._flows: OrderedDict[Peer, UdpFlow] = OrderedDict()
+        """The one that has been quiet longest comes first."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._socket = listen_udp(address, port)
+        carrier.loop.add_reader(self._socket.fileno(), self._readable)
+
+    def close(self) -> None:
+        self._carrier.loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for flow in self._flows.values():
+            flow.close()
+        self._flows.clear()
+
+    def forget(self) -> None:
+        """Flows stay with an endpoint that still serves, whatever the policies say; others choose anew."""
+        serving = {(endpoint.address, endpoint.port) for endpoint in self.served.balancer.backends.serving}
+        for peer, flow in list(self._flows.items()):
+            if (flow.endpoint.address, flow.endpoint.port) not in serving:
+                self._drop(peer)
+
+    def _readable(self) -> None:
+        for _ in range(BURST):
+            try:
+                data, peer = self._socket.recvfrom(DATAGRAM_BYTES)
+            except OSError:  # nothing more there, or the report of a reply that its client no longer wanted
+                return
+            if self.served.admits(str(peer[0])):
+                self._carry(data, peer)
+
+    def _carry(self, data: bytes, peer: Peer) -> None:
+        """To the flow's endpoint; where nobody listens any more, to another one. A full send buffer loses it, as in any network."""
+        tried: list[Endpoint] = []
+        while len(tried) < ATTEMPTS:
+            flow = self._flows.get(peer) or self._flow(peer, tried)
+            if flow is None:
+                return
+            try:
+                flow.socket.send(data)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                tried.append(flow.endpoint)
+                self._drop(peer)
+            else:
+                self._touch(peer, flow)
+                return
+
+    def _flow(self, peer: Peer, tried: list[Endpoint]) -> UdpFlow | None:
+        now = self._carrier.loop.time()
+        endpoint = self.served.pick(str(peer[0]), now, tried)
+        if endpoint is None:
+            return None
+        if len(self._flows) >= self._carrier.limit:
+            self._drop(next(iter(self._flows)))
+        try:
+            flow = UdpFlow(self, peer, endpoint, self._carrier.loop)
+        except OSError:  # no descriptor left: this datagram is lost
+            return None
+        self._flows[peer] = flow
+        self.served.keep(str(peer[0]), endpoint, now)
+        if self._timer is None:
+            self._timer = self._carrier.loop.call_later(self._carrier.idle, self._expire)
+        return flow
+
+    def reply(self, peer: Peer, flow: UdpFlow, data: bytes) -> None:
+        try:
+            self._socket.sendto(data, peer)
+        except OSError:  # the client is gone or its buffer full
+            return
+        self._touch(peer, flow)
+
+    def broken(self, peer: Peer) -> None:
+        """Nobody listens at the flow's endpoint: the client's next datagram goes elsewhere."""
+        self._drop(peer)
+
+    def _touch(self, peer: Peer, flow: UdpFlow) -> None:
+        flow.last = self._carrier.loop.time()
+        self._flows.move_to_end(peer)
+
+    def _drop(self, peer: Peer) -> None:
+        self._flows.pop(peer).close()
+
+    def _expire(self) -> None:
+        loop, idle = self._carrier.loop, self._carrier.idle
+        self._timer = None
+        while self._flows:
+            peer, flow = next(iter(self._flows.items()))
+            if loop.time() - flow.last < idle:
+                self._timer = loop.call_at(flow.last + idle, self._expire)
+                return
+            self._drop(peer)
+
+
+class UdpFlow:
+    """One client's datagrams and the replies to them."""
+
+    __slots__ = ("_listener", "_loop", "_peer", "endpoint", "last", "socket")
+
+    def __init__(self, listener: UdpListener, peer: Peer, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
+        self.endpoint = endpoint
+        self.last = loop.time()
+        self._listener = listener
+        self._peer = peer
+        self._loop = loop
+        self.socket = dial(endpoint.address, socket.SOCK_DGRAM)
+        try:
+            self.socket.connect((endpoint.address, endpoint.port))
+        except OSError:
+            self.socket.close()
+            raise
+        loop.add_reader(self.socket.fileno(), self._readable)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self.socket.fileno())
+        self.socket.close()
+
+    def _readable(self) -> None:
+        for _ in range(BURST):
+            try:
+                data = self.socket.recv(DATAGRAM_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self._listener.broken(self._peer)
+                return
+            self._listener.reply(self._peer, self, data)

@@ -1,0 +1,137 @@
+"""``Userspace``: the data plane without privileges, a listening socket for each frontend that has an endpoint.
+
+It serves addresses that the machine already has, which all of 127.0.0.0/8 are. What it cannot do, being no part of the kernel: be
+silent (it refuses where the verdict is drop), and show an endpoint its client's address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections import defaultdict
+from collections.abc import Sequence
+from random import Random
+
+from pierhead.dataplane.balancer import Balancer
+from pierhead.dataplane.listener import Listener, Served
+from pierhead.dataplane.sockets import raise_descriptor_limit, refusal
+from pierhead.dataplane.tcp import TcpCarrier, TcpListener
+from pierhead.dataplane.udp import IDLE_SECONDS, UdpCarrier, UdpListener
+from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, Reset, SetBackends, SetRule
+from pierhead.forwarding.place import Place
+from pierhead.forwarding.table import ANY_NODE_ADDRESS, NOWHERE, Frontend, PortKey, Refusal
+
+BATCH = 256
+"""Frontends opened or closed before others of the loop get their turn."""
+UDP_FLOWS = 4096
+"""Per frontend, as far as descriptors allow."""
+
+
+class Userspace:
+    """A ``DataPlane``. Everything happens on the event loop that runs ``commit``."""
+
+    def __init__(self, place: Place, *, chance: Random | None = None, udp_idle: float = IDLE_SECONDS) -> None:
+        """Raises this process's limit of open files; half of it is for connections (two each), an eighth for the flows of one
+        UDP frontend, the rest for listeners and for whoever else lives in the process. Call with a loop running."""
+        descriptors = raise_descriptor_limit()
+        loop = asyncio.get_running_loop()
+        self._place = place
+        self._chance = chance or Random()  # noqa: S311 - a choice among equals, no secret
+        self._tcp = TcpCarrier(loop, descriptors // 4)
+        self._udp = UdpCarrier(loop, min(UDP_FLOWS, descriptors // 8), udp_idle)
+        self._balancers: dict[PortKey, Balancer] = {}
+        self._served: dict[Frontend, Served] = {}
+        self._frontends: defaultdict[PortKey, set[Frontend]] = defaultdict(set)
+        self._listeners: dict[Frontend, Listener] = {}
+        self._refused: dict[Frontend, Refusal] = {}
+        self._stale: set[PortKey] = set()
+        """Ports that the commit in hand has not named again after a reset, or has removed."""
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Refusal]:
+        touched = set(self._refused)
+        for change in changes:
+            touched |= self._take(change)
+        for key in self._stale:
+            self._balancers.pop(key).update(NOWHERE)
+        self._stale.clear()
+        for count, frontend in enumerate(sorted(touched), 1):
+            self._settle(frontend)
+            if count % BATCH == 0:
+                await asyncio.sleep(0)
+        return sorted(self._refused.values())
+
+    async def close(self) -> None:
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners.clear()
+        self._tcp.close()
+
+    def _take(self, change: Change) -> set[Frontend]:
+        """Notes one change, and says which frontends have to look at it."""
+        match change:
+            case Reset():
+                return self._reset()
+            case SetBackends(key, backends):
+                self._stale.discard(key)
+                self._balancer(key).update(backends)
+                return self._frontends[key]
+            case RemoveBackends(key):
+                self._stale.add(key)
+                return self._frontends[key]
+            case SetRule(frontend, rule):
+                self._detach(frontend)
+                self._served[frontend] = Served(rule, self._balancer(rule.key), self._place)
+                self._frontends[rule.key].add(frontend)
+            case RemoveRule(frontend):
+                self._detach(frontend)
+        return {frontend}
+
+    def _reset(self) -> set[Frontend]:
+        """Nothing is closed yet: listeners and clients' affinities go on for what the rest of the commit names again."""
+        self._stale = set(self._balancers)
+        self._served.clear()
+        self._frontends.clear()
+        return set(self._listeners)
+
+    def _balancer(self, key: PortKey) -> Balancer:
+        if key not in self._balancers:
+            self._balancers[key] = Balancer(self._chance)
+        return self._balancers[key]
+
+    def _detach(self, frontend: Frontend) -> None:
+        if served := self._served.pop(frontend, None):
+            sharing = self._frontends[served.rule.key]
+            sharing.discard(frontend)
+            if not sharing:
+                del self._frontends[served.rule.key]
+
+    def _settle(self, frontend: Frontend) -> None:
+        """Listens there, or no longer, as the table says now."""
+        served, listener = self._served.get(frontend), self._listeners.get(frontend)
+        self._refused.pop(frontend, None)
+        if served is None or not served.open:
+            if listener is not None:
+                self._listeners.pop(frontend).close()
+        elif listener is None:
+            self._open(frontend, served)
+        else:
+            listener.served = served
+            listener.forget()
+
+    def _open(self, frontend: Frontend, served: Served) -> None:
+        address = frontend.address
+        if address == ANY_NODE_ADDRESS[served.rule.key.family]:
+            address = self._place.network.node_address
+        try:
+            self._listeners[frontend] = self._listen(frontend, served, address)
+        except OSError as error:
+            self._refused[frontend] = refusal(served.rule.key.service, frontend, address, error)
+
+    def _listen(self, frontend: Frontend, served: Served, address: str) -> Listener:
+        match frontend.protocol:
+            case "TCP":
+                return TcpListener(self._tcp, served, address, frontend.port)
+            case "UDP":
+                return UdpListener(self._udp, served, address, frontend.port)
+            case other:
+                raise OSError(errno.EPROTONOSUPPORT, f"no {other} in userspace")
