@@ -57,10 +57,10 @@ def test_keys_are_text() -> None:
 
 
 def test_aliases_and_merges() -> None:
-    assert value("a: &a {x: 1, y: 2}\nb: *a\nc: {<<: *a, y: 3}") == {
-        "a": {"x": 1, "y": 2},
-        "b": {"x": 1, "y": 2},
-        "c": {"y": 3, "x": 1},
+    assert value("a: &a {p: 1, q: 2}\nb: *a\nc: {<<: *a, q: 3}") == {
+        "a": {"p": 1, "q": 2},
+        "b": {"p": 1, "q": 2},
+        "c": {"q": 3, "p": 1},
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from pierhead.api import Tree, defaults
-from pierhead.api.codec import identity, protobuf, shapes, text, yamltext
+from pierhead.api.codec import identity, protobuf, scalars, shapes, text, yamltext
 from pierhead.api.codec.reading import ROOT, Reading, Unreadable
 from pierhead.api.kind import Kind
 from pierhead.errors import bad_request
@@ -69,7 +69,7 @@ def decode(kind: Kind, body: bytes, media: Media) -> Decoded:
         if count == body.count(b":") or count == text.keys(body):
             identity.check(kind, (tree.get("apiVersion", ""), tree.get("kind", "")), body)
             return Decoded(_identified(kind, tree))
-    except (shapes.Odd, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (scalars.Odd, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # not clean: the careful reading says what it is
     try:
         exact = text.parse(body)
@@ -88,7 +88,7 @@ def check(kind: Kind, tree: Any) -> Decoded:
         shapes.of_object(kind.message).count(tree)
         identity.check(kind, (tree.get("apiVersion", ""), tree.get("kind", "")), b"{}")
         return Decoded(_identified(kind, tree))
-    except (shapes.Odd, RecursionError):
+    except (scalars.Odd, RecursionError):
         return _careful(kind, tree, b"{}")
 
 
