@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from pierhead.api import Tree
 from pierhead.api.codec import parse_json, repeated_keys
 from pierhead.api.kind import Kind
-from pierhead.api.patch import json_patch, merge_patch, strategic_merge_patch, unknown_members
+from pierhead.api.patch import go_text, json_patch, merge_patch, strategic_merge_patch, unknown_members
+from pierhead.api.rules import invalid_value
 from pierhead.api.schema import message
 from pierhead.apiserver.request import Request
-from pierhead.errors import ApiError
+from pierhead.errors import ApiError, invalid
 
 JSON = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
@@ -52,6 +55,34 @@ def applied_to_view(request: Request, view: Tree) -> Any:
     """
     patch = parse_json(request.body)
     return json_patch(view, patch) if _media(request) == JSON else merge_patch(view, patch)
+
+
+def undecodable(request: Request, old: Tree, patched: Patched, why: str) -> ApiError:
+    """422: the patch was applied, and what came out is no object of this kind.
+
+    ``why``: what is wrong with it as a body. The message shows the object, or what a strategic patch was.
+    """
+    _, handled, rest = why.partition(" cannot be handled as a ")
+    why = rest.partition(": ")[2] if handled else why
+    if _media(request) != STRATEGIC:
+        value = msgspec.json.encode(_in_order(old, patched.tree)).decode()
+        return invalid("", "", "", [invalid_value("patch", value, why)])
+    _, mistyped, wanted = why.rpartition(" of type ")
+    value = go_text(parse_json(request.body))
+    return invalid("", "", "", [invalid_value("patch", value, f"unrecognized type: {wanted}" if mistyped else why)])
+
+
+def _in_order(old: Any, new: Any) -> Any:
+    """The members in the order the real server shows: sorted where the patch changed something, else as they were."""
+    if new == old:
+        return old
+    if isinstance(new, dict):
+        before = old if isinstance(old, dict) else {}
+        return {name: _in_order(before.get(name), new[name]) for name in sorted(new)}
+    if isinstance(new, list):
+        before = old if isinstance(old, list) and len(old) == len(new) else [None] * len(new)
+        return [_in_order(*pair) for pair in zip(before, new, strict=True)]
+    return new
 
 
 def _media(request: Request) -> str:

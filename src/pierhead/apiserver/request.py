@@ -104,7 +104,7 @@ def negotiate(request: Request, available: str) -> Form:
         return Form(pretty=pretty)
     offered = False
     for media, parameters in _clauses(accept):
-        if media not in MEDIA and media not in ("*/*", "application/*"):
+        if media not in MEDIA and media != "*/*":
             continue
         offered = True
         view = parameters.get("as", "")

@@ -12,7 +12,7 @@ from pierhead.api.kind import Kind
 from pierhead.apiserver import answer, auth
 from pierhead.apiserver.answer import Answer
 from pierhead.apiserver.options import WriteOptions, write_options
-from pierhead.apiserver.patches import applied
+from pierhead.apiserver.patches import applied, undecodable
 from pierhead.apiserver.registry import MODIFIED, Context, Registry
 from pierhead.apiserver.request import Request, body_media
 from pierhead.apiserver.router import Route
@@ -83,14 +83,15 @@ class Writes:
         return answer.of_object(route.kind, outcome.value, form, 200, context.warnings)
 
     def _patched(self, request: Request, route: Route, entry: Entry, options: WriteOptions, context: Context) -> Tree:
-        patched = applied(request, route.kind, _decode(entry.value))
+        old = _decode(entry.value)
+        patched = applied(request, route.kind, old)
         try:
             found = codec.check(route.kind, patched.tree)
         except ApiError as error:
-            raise _undecodable(patched.tree, error.message) from error
+            raise undecodable(request, old, patched, error.message) from error
         problems = [*patched.doubles, *found.problems]
         if options.validation == "Strict" and (refused := [*patched.unknown, *problems]):
-            raise _undecodable(patched.tree, f"strict decoding error: {', '.join(refused)}")
+            raise undecodable(request, old, patched, f"strict decoding error: {', '.join(refused)}")
         if options.validation == "Warn":
             context.warnings.extend(problems)
         return found.tree
@@ -178,11 +179,3 @@ def _refuse_uid(route: Route, obj: Tree) -> None:
         found = f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
         why = f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {found}"
         raise conflict(route.name, route.kind.plural, route.kind.group, why)
-
-
-def _undecodable(tree: object, why: str) -> ApiError:
-    """422: the patch was applied, and what came out is no object of this kind. ``why``: as for a body, which it was not."""
-    _, handled, rest = why.partition(" cannot be handled as a ")
-    why = rest.partition(": ")[2] if handled else why
-    shown = msgspec.json.encode(msgspec.json.encode(tree).decode()).decode()
-    return invalid("", "", "", [Cause("FieldValueInvalid", f"Invalid value: {shown}: {why}", "patch")])
