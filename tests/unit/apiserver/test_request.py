@@ -36,9 +36,10 @@ def test_the_first_form_we_write_is_taken(accept: str, expected: Form) -> None:
     assert form(accept) == expected
 
 
-def test_nothing_acceptable_is_406_and_says_what_there_is() -> None:
+@pytest.mark.parametrize("accept", ["text/html", "garbage", "application/*", "application/cbor"])
+def test_nothing_acceptable_is_406_and_says_what_there_is(accept: str) -> None:
     with pytest.raises(ApiError) as refused:
-        form("text/html")
+        form(accept)
     assert refused.value.code == 406
     assert refused.value.message.startswith("406: Not Acceptable\n\nAvailable representations: application/json, ")
 
