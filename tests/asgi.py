@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-App = Callable[[Any, Any, Any], Awaitable[None]]
+App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Direct:
                 yield json.loads(line)
 
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.app(self._scope("GET", target, headers or {}), receive, send))  # type: ignore[arg-type]
+            group.create_task(self.app(self._scope("GET", target, headers or {}), receive, send))
             try:
                 yield events()
             finally:

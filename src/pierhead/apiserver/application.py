@@ -86,8 +86,8 @@ class ApiServer:
             request = replace(request, identity=auth.authenticate(self._tokens, request.headers))
             route = self._route(request, parts)
             if route is not None and route.verb == "watch":
-                self._metrics.count("watch", route.resource, 200)
                 await self._streams.serve(request, route, scope, receive, send)
+                self._metrics.count("watch", route.resource, 200)
                 return
             if request.method != "GET":
                 request = replace(request, body=await _body(request, receive))

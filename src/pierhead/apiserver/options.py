@@ -15,6 +15,8 @@ from pierhead.errors import ApiError, Cause, bad_request, invalid
 
 _GROUP = "meta.k8s.io"
 MANAGER_BYTES = 128
+Validation: TypeAlias = Literal["Strict", "Warn", "Ignore"]
+_VALIDATIONS: Mapping[str, Validation] = {"Strict": "Strict", "Warn": "Warn", "Ignore": "Ignore"}
 Propagation: TypeAlias = Literal["Foreground", "Background", "Orphan", ""]
 _POLICIES: Mapping[str, Propagation] = {"Foreground": "Foreground", "Background": "Background", "Orphan": "Orphan"}
 
@@ -105,7 +107,7 @@ class WriteOptions:
 
     dry_run: bool
     manager: str
-    validation: Literal["Strict", "Warn", "Ignore"]
+    validation: Validation
 
 
 def write_options(request: Request, verb: Literal["Create", "Update", "Patch"]) -> WriteOptions:
@@ -118,10 +120,10 @@ def write_options(request: Request, verb: Literal["Create", "Update", "Patch"]) 
     if len(query.get("fieldManager", "").encode()) > MANAGER_BYTES:
         text = f"Too long: may not be more than {MANAGER_BYTES} bytes"
         causes.append(Cause("FieldValueTooLong", text, "fieldManager"))
-    if validation not in ("Strict", "Warn", "Ignore"):
+    if validation not in _VALIDATIONS:
         causes.append(not_supported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn")))
     _refuse(f"{verb}Options", causes)
-    return WriteOptions(bool(query.get("dryRun")), request.manager, validation)  # type: ignore[arg-type]
+    return WriteOptions(bool(query.get("dryRun")), request.manager, _VALIDATIONS[validation])
 
 
 # -- deletes ------------------------------------------------------------------------------------------------

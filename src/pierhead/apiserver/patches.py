@@ -80,8 +80,8 @@ def _in_order(old: Any, new: Any) -> Any:
         before = old if isinstance(old, dict) else {}
         return {name: _in_order(before.get(name), new[name]) for name in sorted(new)}
     if isinstance(new, list):
-        before = old if isinstance(old, list) and len(old) == len(new) else [None] * len(new)
-        return [_in_order(*pair) for pair in zip(before, new, strict=True)]
+        places = old if isinstance(old, list) and len(old) == len(new) else [None] * len(new)
+        return [_in_order(*pair) for pair in zip(places, new, strict=True)]
     return new
 
 

@@ -81,11 +81,16 @@ def parse_revision(text: str, prefix: str = "", code: int = 500) -> int:
     """
     if not text:
         return 0
-    if text.isascii() and text.isdecimal():
+    if is_revision(text):
         return int(text)
     reason = "BadRequest" if code == 400 else ""
     why = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
     raise ApiError(code, reason, prefix + why)
+
+
+def is_revision(text: str) -> bool:
+    """Whether Go would read this as an unsigned integer of 64 bits, give or take the last digit."""
+    return text.isascii() and text.isdecimal() and len(text) <= 20
 
 
 def too_large(asked: int, current: int) -> ApiError:

@@ -154,6 +154,7 @@ class Registry:
         Raises:
             ApiError: 404, 409, 422, 500.
         """
+        told = len(context.warnings)
         for _ in range(ATTEMPTS):
             entry = self.store.get(route.key)
             if entry is None:
@@ -166,7 +167,7 @@ class Registry:
             try:
                 return await self._commit_change(route.kind, new, entry, allocation, context)
             except PreconditionFailed:
-                context.warnings.clear()
+                del context.warnings[told:]
         raise conflict(route.name, route.kind.plural, route.kind.group, MODIFIED)
 
     def _prepare_update(self, kind: Kind, new: Tree, old: Tree, context: Context) -> Allocation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,12 @@ MEDIA: Mapping[str, Media] = {
     "application/yaml": "yaml",
     "application/vnd.kubernetes.protobuf": "protobuf",
 }
+_VIEWS: Mapping[str, View] = {
+    "Table": "Table",
+    "PartialObjectMetadata": "PartialObjectMetadata",
+    "PartialObjectMetadataList": "PartialObjectMetadataList",
+}
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 ACCEPTED = ", ".join(MEDIA)
 STREAMED = f"{ACCEPTED}, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
 
@@ -72,10 +79,9 @@ class Request:
         text = self.query.get(name, "")
         if not text:
             return None
-        try:
-            return int(text) if text.lstrip("+-").isdecimal() and text.isascii() else _not_a_number(text)
-        except ValueError:
-            return _not_a_number(text)
+        if not _INTEGER.fullmatch(text):
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        return int(text)
 
     @property
     def manager(self) -> str:
@@ -111,9 +117,9 @@ def negotiate(request: Request, available: str) -> Form:
         version = parameters.get("v", "")
         if not view:
             return Form(yaml=MEDIA.get(media) == "yaml", pretty=pretty)
-        if _known_view(view, version) and parameters.get("g") == "meta.k8s.io":
+        if view in _VIEWS and version in ("v1", "v1beta1") and parameters.get("g") == "meta.k8s.io":
             include = request.query.get("includeObject", "")
-            return Form(MEDIA.get(media) == "yaml", pretty, view, version, include)  # type: ignore[arg-type]
+            return Form(MEDIA.get(media) == "yaml", pretty, _VIEWS[view], version, include)
     if offered:
         raise ApiError(406, "NotAcceptable", f"only the following media types are accepted: {ACCEPTED}")
     text = f"406: Not Acceptable\n\nAvailable representations: {available}"
@@ -131,10 +137,6 @@ def body_media(request: Request) -> Media:
         text = f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
         raise ApiError(415, "UnsupportedMediaType", text)
     return MEDIA[media]
-
-
-def _known_view(view: str, version: str) -> bool:
-    return view in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList") and version in ("v1", "v1beta1")
 
 
 def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
@@ -163,7 +165,3 @@ def _pretty(request: Request) -> bool:
     if asked := request.query.get("pretty", ""):
         return asked.lower() in ("1", "t", "true")
     return request.headers.get("user-agent", "").startswith(("curl", "Wget", "Mozilla/5.0"))
-
-
-def _not_a_number(text: str) -> int:
-    raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')

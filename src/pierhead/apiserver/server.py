@@ -7,6 +7,7 @@ the connection's write half, so that the watch hub writes one frame to a thousan
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 from uvicorn.config import Config
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 STOP_SECONDS = 0.8
 """How long open requests may take to end once the server stops."""
+GOODBYE_SECONDS = 0.15
+"""And then how long connections may take to say goodbye: a TLS peer that does not read never does."""
 BACKLOG = 1024
 KEEP_ALIVE_SECONDS = 120
 """Longer than Go's clients keep an idle connection (90 s), so that they end it, not we."""
@@ -107,16 +110,21 @@ class Serving:
         assert self._server is not None
         self._server.close()
         self._app.close()
-        connections = list(self._state.connections)
-        for connection in connections:
+        for connection in list(self._state.connections):
             connection.shutdown()
         if self._state.tasks:
             await asyncio.wait(self._state.tasks, timeout=STOP_SECONDS)
         for task in list(self._state.tasks):
             task.cancel()
-        for connection in connections:
-            if isinstance(connection, Connection):
-                connection.pipe.abort()
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        for connection in self._state.open():
+            connection.transport.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._state.empty(), GOODBYE_SECONDS)
+        for connection in self._state.open():
+            connection.transport.abort()
 
     async def run(self) -> None:
         """Serves until cancelled."""
@@ -127,17 +135,18 @@ class Serving:
 class Connection(HttpToolsProtocol):
     """One client's connection."""
 
-    def __init__(self, config: Config, state: ServerState, limits: Limits) -> None:
+    def __init__(self, config: Config, state: _State, limits: Limits) -> None:
         super().__init__(config=config, server_state=state, app_state={})
+        self._state = state
         self._limits = limits
         self._deadline: asyncio.TimerHandle | None = None
         self._header_bytes = 0
         self._in_headers = True
         self.pipe: _Pipe
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.pipe = _Pipe(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        self.pipe = _Pipe(self.transport)
         if len(self.connections) > self._limits.connections:
             log.warning("refused a connection: %d are open", self._limits.connections)
             self._refuse(ApiError(503, "ServiceUnavailable", "too many connections", retry_after=1))
@@ -147,6 +156,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
+        self._state.left.set()
 
     def data_received(self, data: bytes) -> None:
         if self._in_headers:
@@ -213,12 +223,23 @@ class _Pipe:
 
 
 class _State(ServerState):
-    """uvicorn's state, with a Date header that is right without a timer."""
+    """What the connections of a server share: uvicorn's state, with a Date header that is right without a timer."""
 
     def __init__(self) -> None:
         self._second = 0
         self._headers: list[tuple[bytes, bytes]] = []
+        self.left = asyncio.Event()
+        """Set whenever a connection has ended."""
         super().__init__()
+
+    def open(self) -> list[Connection]:
+        return [connection for connection in self.connections if isinstance(connection, Connection)]
+
+    async def empty(self) -> None:
+        """Returns when no connection is open."""
+        while self.connections:
+            self.left.clear()
+            await self.left.wait()
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:

@@ -21,8 +21,10 @@ from pierhead.store import Store
 
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 
-LONGEST = 1800.0
+DEFAULT_TIMEOUT = 1800.0
 """Seconds; a watch without ``timeoutSeconds`` lasts this long at least and twice as long at most, as the real server has it."""
+LONGEST = 86_400
+"""Seconds; whatever ``timeoutSeconds`` says."""
 FUTURE_WAIT = 3.0
 """Seconds; how long a watch from a revision not yet reached waits for it."""
 
@@ -54,7 +56,7 @@ class Streams:
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(_close_on_disconnect(receive, sink))
             try:
-                async with asyncio.timeout(options.timeout or LONGEST * (1 + random.random())):  # noqa: S311
+                async with asyncio.timeout(_seconds(options)):
                     await self._follow(watch, watcher, sink)
             except TimeoutError:
                 pass
@@ -106,6 +108,13 @@ def _after(options: ListOptions) -> int | None:
     if options.initial:
         return None
     return revision or None
+
+
+def _seconds(options: ListOptions) -> float:
+    """How long the watch lasts. Those that do not say are spread, so that they do not all come back at once."""
+    if options.timeout is None or options.timeout == 0:
+        return DEFAULT_TIMEOUT * (1 + random.random())  # noqa: S311 no secret
+    return max(0, min(options.timeout, LONGEST))
 
 
 async def _close_on_disconnect(receive: Receive, sink: Sink) -> None:

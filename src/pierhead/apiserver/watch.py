@@ -167,8 +167,7 @@ class Hub:
         """Ends every watch and the subscription."""
         self._unsubscribe()
         for feed in self._all():
-            for watcher in list(feed.watchers):
-                self.close(watcher)
+            self._end(feed)
 
     async def run(self) -> None:
         """Sends bookmarks until cancelled."""
@@ -188,7 +187,12 @@ class Hub:
             changes.setdefault(event.key.partition("/")[0], []).append(_Change(event))
         for resource, found in changes.items():
             for feed in list(self._feeds.get(resource, {}).values()):
-                self._tell(feed, found)
+                try:
+                    self._tell(feed, found)
+                except Exception:
+                    # What one shape cannot show must not keep events from the others; its watchers list again.
+                    log.exception("events of %s could not be shown as %r", resource, feed.form)
+                    self._end(feed)
 
     def _deliver(self, events: Sequence[Event]) -> None:
         if not self._pending:
@@ -223,6 +227,10 @@ class Hub:
         events: list[Event] = []
         self._store.watch(feed.prefix, after, events.extend)()
         return feed.lines([_Change(event) for event in events], heading=True)
+
+    def _end(self, feed: Feed) -> None:
+        for watcher in list(feed.watchers):
+            self.close(watcher)
 
     def _all(self) -> list[Feed]:
         return [feed for shapes in self._feeds.values() for feed in shapes.values()]

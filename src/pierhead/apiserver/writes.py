@@ -13,6 +13,7 @@ from pierhead.apiserver import answer, auth
 from pierhead.apiserver.answer import Answer
 from pierhead.apiserver.options import WriteOptions, write_options
 from pierhead.apiserver.patches import applied, undecodable
+from pierhead.apiserver.reads import is_revision
 from pierhead.apiserver.registry import MODIFIED, Context, Registry
 from pierhead.apiserver.request import Request, body_media
 from pierhead.apiserver.router import Route
@@ -158,7 +159,7 @@ def _check_name(route: Route, obj: Tree) -> None:
 def _check_revision(route: Route, obj: Tree, entry: Entry, *, conditional: bool) -> None:
     """Refuses a write that was decided on another revision than the one there. ``conditional``: it has to name one."""
     kind, text = route.kind, obj["metadata"].pop("resourceVersion", "")
-    if text and not (text.isascii() and text.isdecimal()):
+    if text and not is_revision(text):
         raise ApiError(500, "", f'strconv.ParseUint: parsing "{text}": invalid syntax')
     if text and int(text):
         if int(text) != entry.revision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,12 +57,12 @@ def test_what_nobody_serves() -> None:
     play(scene)
 
 
-def test_a_failure_of_ours_is_a_status_and_shows_no_traceback() -> None:
+def test_a_failure_of_ours_is_a_status_and_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(region: Region) -> None:
         def broken(*_: object, **__: object) -> None:
             raise RuntimeError("a secret")
 
-        region.store.range = broken  # type: ignore[method-assign,assignment]
+        monkeypatch.setattr(region.store, "range", broken)
         got = await region.admin("GET", "/api/v1/services")
         assert (got.status, got.json["reason"]) == (500, "InternalError")
         assert b"secret" not in got.body

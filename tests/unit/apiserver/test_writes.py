@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from pierhead.errors import PreconditionFailed
+from pierhead.store import Operation, Precondition
 from scenes import Region, play
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -334,13 +336,15 @@ def test_services_created_at_once_get_addresses_of_their_own() -> None:
 def test_a_write_that_loses_its_claim_is_decided_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(region: Region) -> None:
         commit = region.store.commit
-        lost = []
+        lost: list[Sequence[Operation]] = []
 
-        async def contended(operations: object, preconditions: object = ()) -> object:
+        async def contended(
+            operations: Sequence[Operation], preconditions: Sequence[Precondition] = ()
+        ) -> Sequence[int]:
             if not lost:
                 lost.append(operations)
                 raise PreconditionFailed("claims/ip/10.96.0.7", 5)
-            return await commit(operations, preconditions)  # type: ignore[arg-type]
+            return await commit(operations, preconditions)
 
         monkeypatch.setattr(region.store, "commit", contended)
         made = await region.admin("POST", SERVICES, {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}})
