@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from ipaddress import ip_address as parse_address
 from ipaddress import ip_network as parse_network
 from typing import Any, TypeAlias
@@ -211,18 +211,67 @@ def _link_local_multicast(found: Address) -> bool:
     return found.packed[0] == 0xFF and found.packed[1] & 0x0F == 2
 
 
-def cidr(value: str) -> list[str]:
-    """A network in CIDR notation, strictly: its own address, no leading zeros, no IPv4 in IPv6 clothes."""
+def network(value: str) -> tuple[Address, int] | None:
+    """The address and the prefix length that a CIDR text names, leading zeros tolerated; None when it names none."""
     text, _, length = value.partition("/")
     found = address(text)
-    if found is None or not (length.isascii() and length.isdigit()) or int(length[-9:]) > found.max_prefixlen:
+    if found is None or not (length.isascii() and length.isdigit()) or len(length.lstrip("0")) > 3:
+        return None
+    return (found, int(length)) if int(length) <= found.max_prefixlen else None
+
+
+def cidr(value: str) -> list[str]:
+    """A network in CIDR notation, strictly: its own address, no leading zeros, no IPv4 in IPv6 clothes."""
+    found = network(value)
+    if found is None:
         return [CIDR_TEXT]
-    if not _canonical_digits(text) or length != str(int(length)):
+    start, length = found
+    if not _canonical_digits(value.partition("/")[0]) or not value.endswith(f"/{length}"):
         return ["must not have leading 0s in IP or prefix length"]
-    network = parse_network(value, strict=False)
-    if isinstance(network, IPv6Network) and isinstance(found, IPv6Address) and found.ipv4_mapped:
+    if isinstance(start, IPv6Address) and start.ipv4_mapped:
         return ["must not have an IPv4-mapped IPv6 address"]
-    return [] if network.network_address == found else ["must not have bits set beyond the prefix length"]
+    if int(start) & ((1 << (start.max_prefixlen - length)) - 1):
+        return ["must not have bits set beyond the prefix length"]
+    return []
+
+
+# -- warnings about what passes ------------------------------------------------------------------------------
+
+
+def address_warnings(path: str, value: str) -> list[str]:
+    """Of an address that is understood and should be written otherwise."""
+    found = address(value)
+    if found is None:
+        return []
+    if not _canonical_digits(value) or (isinstance(found, IPv6Address) and found.ipv4_mapped):
+        shown_as = quoted(str((isinstance(found, IPv6Address) and found.ipv4_mapped) or found))
+        return [f"{path}: non-standard IP address {quoted(value)} {_FUTURE}: use {shown_as}"]
+    if found.version == 6 and str(found) != value:
+        return [f"{path}: IPv6 address {quoted(value)} {_CANONICAL} ({quoted(str(found))})"]
+    return []
+
+
+def cidr_warnings(path: str, value: str) -> list[str]:
+    """Of a network that is understood and should be written otherwise."""
+    found = network(value)
+    if found is None:
+        return []
+    start, length = found
+    block = parse_network((int(start), length) if start.version == 4 else (start.packed, length), strict=False)
+    texts: list[str] = []
+    if block.network_address != start:
+        single = quoted(f"{start}/{start.max_prefixlen}")
+        meant = f"(should be {quoted(str(block))} or {single}?)"
+        texts.append(f"{path}: CIDR value {quoted(value)} is ambiguous in this context {meant}")
+    if "must not have leading 0s in IP or prefix length" in cidr(value):
+        return [*texts, f"{path}: non-standard CIDR value {quoted(value)} {_FUTURE}: use {quoted(str(block))}"]
+    if start.version == 6 and f"{start}/{length}" != value:
+        texts.append(f"{path}: IPv6 CIDR value {quoted(value)} {_CANONICAL} ({quoted(f'{start}/{length}')})")
+    return texts
+
+
+_FUTURE = "will be considered invalid in a future Kubernetes release"
+_CANONICAL = "should be in RFC 5952 canonical format"
 
 
 # -- causes -------------------------------------------------------------------------------------------------
