@@ -1,0 +1,155 @@
+"""``Proxier``: Services and EndpointSlices in, changes to a data plane out, as soon as they are known."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from pierhead.api.kinds import ENDPOINT_SLICE, PROXY_STATUS, SERVICE
+from pierhead.api.views import EndpointSlice, Service
+from pierhead.client.client import Client
+from pierhead.client.events import Recorder
+from pierhead.client.informer import Change, Informer
+from pierhead.client.informers import Informers
+from pierhead.dataplane.dataplane import DataPlane
+from pierhead.dataplane.report import Report, Reporter
+from pierhead.forwarding.assembly import NOTHING, Assembly
+from pierhead.forwarding.build import Part, build
+from pierhead.forwarding.diff import whole
+from pierhead.forwarding.place import API_SERVICE, Place
+from pierhead.forwarding.table import Refusal, ServiceName
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 5.0
+"""Seconds before the whole table is tried again after a failed commit; doubled with each failure."""
+RETRY_SECONDS = 10.0
+"""How often refused frontends are tried again when nothing else happens."""
+
+
+class Proxier:
+    """One proxy. It watches both kinds unfiltered and leaves out in ``build`` what is not its own, so that what it reports as
+    programmed moves past every write.
+
+    There is no delay by design: what arrives while a commit is under way is one commit afterwards.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        informers: Informers,
+        dataplane: DataPlane,
+        place: Place,
+        *,
+        name: str,
+        store: str,
+        recorder: Recorder,
+    ) -> None:
+        """``name``: of its ProxyStatus, which is the node's. ``store``: the uid of the store whose revisions it reports."""
+        self._services: Informer[Service] = informers.of(SERVICE)
+        self._slices: Informer[EndpointSlice] = informers.of(ENDPOINT_SLICE)
+        self._by_service = self._slices.index(_service_of)
+        self._dataplane = dataplane
+        self._place = place
+        self._recorder = recorder
+        self._reporter = Reporter(client, informers.of(PROXY_STATUS), name, store=store, nodes=place.nodes)
+        self._assembly = Assembly()
+        self._changed: set[ServiceName] = set()
+        self._wake = asyncio.Event()
+        self._failures = 0
+        self._whole = True
+        """The next commit must hold the whole table: it is the first, or the last one failed."""
+        self._told: frozenset[Refusal] = frozenset()
+
+    async def run(self) -> None:
+        """Programs until cancelled. What is programmed stays when it ends; closing the data plane is its owner's business."""
+        ends = [
+            self._services.subscribe(self._service_changed),
+            self._slices.subscribe(self._slice_changed),
+        ]
+        try:
+            # A table built from half a list would cut off the other half of the Services.
+            await self._services.synced.wait()
+            await self._slices.synced.wait()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._reporter.run())
+                group.create_task(self._program())
+        finally:
+            for end in ends:
+                end()
+
+    async def _program(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._sync()
+            except OSError as error:
+                await self._recover(error)
+                continue
+            self._failures = 0
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await self._wake.wait()
+
+    async def _sync(self) -> None:
+        """Brings the data plane to what both informers know now. Between reading the revisions and reading the objects nothing
+        else runs, so the revisions are exactly those of what is built.
+
+        Raises:
+            OSError: the data plane could not apply it.
+        """
+        services, slices = self._services.revision, self._slices.revision
+        changed, self._changed = self._changed, set()
+        changes = self._assembly.update({name: self._build(name) for name in changed})
+        if self._whole:
+            changes = whole(self._assembly.table())
+        refused = await self._dataplane.commit(changes)
+        self._whole = False
+        refusals = _worth_telling((*self._assembly.refusals(), *refused))
+        self._tell(refusals)
+        self._reporter.publish(Report(services, slices, refusals))
+
+    async def _recover(self, error: OSError) -> None:
+        self._whole = True
+        self._failures += 1
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (self._failures - 1))
+        log.warning("programming failed, trying the whole table again in %.1f s: %s", delay, error)
+        await asyncio.sleep(delay)
+
+    def _build(self, name: ServiceName) -> Part:
+        service = self._services.get(name.name, name.namespace)
+        return NOTHING if service is None else build(service, self._by_service[str(name)], self._place)
+
+    def _tell(self, refusals: Sequence[Refusal]) -> None:
+        """One Event for each refusal that is new since the last sync."""
+        for refusal in refusals:
+            service = self._services.get(refusal.service.name, refusal.service.namespace)
+            if refusal not in self._told and service is not None:
+                self._recorder.note(SERVICE, service, refusal.reason, refusal.message)
+        self._told = frozenset(refusals)
+
+    def _service_changed(self, change: Change[Service]) -> None:
+        found = change.latest.metadata
+        self._changed.add(ServiceName(found.namespace, found.name))
+        self._wake.set()
+
+    def _slice_changed(self, change: Change[EndpointSlice]) -> None:
+        for found in (change.old, change.new):
+            if found is not None and found.service:
+                self._changed.add(ServiceName(found.metadata.namespace, found.service))
+        self._wake.set()
+
+
+def _service_of(found: EndpointSlice) -> Iterable[str]:
+    if found.service:
+        yield str(ServiceName(found.metadata.namespace, found.service))
+
+
+def _worth_telling(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
+    """All but the API's own Service: its port 443 needs a privilege, and who has none reaches the API where it listens."""
+    return tuple(
+        sorted(found for found in refusals if (found.service, found.reason) != (API_SERVICE, "PortNotPermitted"))
+    )
