@@ -107,7 +107,7 @@ def encode(kind: Kind, tree: Tree) -> bytes:
 
 
 def stamp(value: bytes, revision: int) -> bytes:
-    """The stored bytes with that resourceVersion; 0 takes it out of sight (an object that was never stored has none)."""
+    """The stored bytes with that resourceVersion, whatever number they had before."""
     return _REVISION.sub(b'"resourceVersion":"%d"' % revision, value, count=1)
 
 
