@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from ipaddress import ip_address as parse_address
 from ipaddress import ip_network as parse_network
@@ -359,13 +359,27 @@ def _tail(detail: str) -> str:
     return f": {detail}" if detail else ""
 
 
-# -- checks of whole maps, which labels, selectors and annotations share --------------------------------------
+# -- causes of whole values, which several kinds share ---------------------------------------------------------
 
 
-def label_causes(path: str, labels: dict[str, str]) -> list[Cause]:
+def label_causes(path: str, labels: Mapping[str, str]) -> list[Cause]:
     """Keys and values of a label map or of an equality selector; the path names the map, never the key."""
     causes: list[Cause] = []
     for key, value in sorted(labels.items()):
         causes += invalid_values(path, key, qualified_name(key))
         causes += invalid_values(path, value, label_value(value))
     return causes
+
+
+def legacy_address(path: str, value: str, known: Collection[str]) -> list[Cause]:
+    """Strict for what is new; a ``known`` value, which an older server let in, may stay as it is."""
+    if value in known:
+        return [] if address(value) else [invalid_value(path, value, IP_TEXT)]
+    return invalid_values(path, value, ip_address(value))
+
+
+def legacy_cidr(path: str, value: str, known: Collection[str]) -> list[Cause]:
+    """The same for a network."""
+    if value in known:
+        return [] if network(value) else [invalid_value(path, value, CIDR_TEXT)]
+    return invalid_values(path, value, cidr(value))

@@ -6,13 +6,10 @@ from collections.abc import Callable, Sequence
 
 from pierhead.api import Tree
 from pierhead.api.rules import (
-    IP_TEXT,
-    address,
     duplicate,
     family,
     invalid_value,
-    invalid_values,
-    ip_address,
+    legacy_address,
     not_supported,
 )
 from pierhead.api.services_spec import (
@@ -34,13 +31,6 @@ ADDRESSES = "spec.clusterIPs"
 FAMILY_PATH = "spec.ipFamilies"
 POLICY = "spec.ipFamilyPolicy"
 FIXED = "may not change once set"
-
-
-def legacy_address(path: str, value: str, grandfathered: Sequence[str]) -> list[Cause]:
-    """Strict for what is new; what an older server let in may stay as it is."""
-    if value in grandfathered:
-        return [] if address(value) else [invalid_value(path, value, IP_TEXT)]
-    return invalid_values(path, value, ip_address(value))
 
 
 def fit(spec: Tree, old: Tree | None = None) -> list[Cause]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from pierhead.api import Tree, metadata
 from pierhead.api.rules import (
-    CIDR_TEXT,
     IMMUTABLE,
-    cidr,
+    address,
     dns1123_label,
     dns1123_subdomain,
     duplicate,
@@ -17,7 +15,8 @@ from pierhead.api.rules import (
     invalid_value,
     invalid_values,
     label_causes,
-    network,
+    legacy_address,
+    legacy_cidr,
     not_supported,
     ordinary_address,
     port_name,
@@ -25,7 +24,7 @@ from pierhead.api.rules import (
     qualified_name,
     required,
 )
-from pierhead.api.services_families import ADDRESSES, FIXED, changed, fit, legacy_address
+from pierhead.api.services_families import ADDRESSES, FIXED, changed, fit
 from pierhead.api.services_spec import (
     CLUSTER_IP,
     EXTERNAL_NAME,
@@ -251,7 +250,7 @@ def _source_ranges(service: Tree, before: Tree) -> list[Cause]:
         causes = [] if kind_of(spec) == LOAD_BALANCER else [forbidden_field(path, LOAD_BALANCER_ONLY)]
         known = [text.strip() for text in before.get("loadBalancerSourceRanges") or []]
         for i, text in enumerate(ranges):
-            causes += _legacy_cidr(f"{path}[{i}]", text.strip(), known)
+            causes += legacy_cidr(f"{path}[{i}]", text.strip(), known)
         return causes
     annotation = (service["metadata"].get("annotations") or {}).get(SOURCE_RANGES)
     return [] if annotation is None else _source_range_annotation(spec, annotation)
@@ -262,13 +261,7 @@ def _source_range_annotation(spec: Tree, annotation: str) -> list[Cause]:
     if kind_of(spec) != LOAD_BALANCER:
         return [forbidden_field(path, LOAD_BALANCER_ONLY)]
     texts = annotation.split(",") if annotation.strip() else []
-    return [cause for text in texts for cause in _legacy_cidr(path, text.strip(), ())]
-
-
-def _legacy_cidr(path: str, value: str, grandfathered: Sequence[str]) -> list[Cause]:
-    if value in grandfathered:
-        return [] if network(value) else [invalid_value(path, value, CIDR_TEXT)]
-    return invalid_values(path, value, cidr(value))
+    return [cause for text in texts for cause in legacy_cidr(path, text.strip(), ())]
 
 
 def _load_balancer(spec: Tree) -> list[Cause]:
@@ -340,6 +333,6 @@ def _reported(path: str, entry: Tree, known: list[str]) -> list[Cause]:
         causes.append(not_supported(f"{path}.ipMode", mode, ("Proxy", "VIP")))
     if hostname:
         causes += invalid_values(f"{path}.hostname", hostname, dns1123_subdomain(hostname))
-        if legacy_address("", hostname, ()) == []:
+        if address(hostname):
             causes.append(invalid_value(f"{path}.hostname", hostname, "must be a DNS name, not an IP address"))
     return causes
