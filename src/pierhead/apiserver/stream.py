@@ -16,7 +16,7 @@ from pierhead.apiserver.router import Route
 from pierhead.apiserver.selection import Selection
 from pierhead.apiserver.sink import EXTENSION, BufferedSink, DirectSink, Frame, Send, Sink
 from pierhead.apiserver.watch import Hub, Watcher, error_line
-from pierhead.errors import ApiError, Compacted, expired
+from pierhead.errors import ApiError
 from pierhead.store import Store
 
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -73,10 +73,6 @@ class Streams:
             if after is not None and after > self._store.revision:
                 raise too_large(after, self._store.revision)
             self._hub.open(watch.route, watch.selection, watch.form, watcher, after=after, ended=watch.ended)
-        except Compacted as error:
-            too_old = expired(f"too old resource version: {error.asked} ({error.oldest})")
-            sink.write(Frame(error_line(too_old)))
-            sink.close()
         except ApiError as error:
             sink.write(Frame(error_line(error)))
             sink.close()

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 import msgspec
 
@@ -23,7 +24,7 @@ from pierhead.apiserver.request import Form
 from pierhead.apiserver.router import Route
 from pierhead.apiserver.selection import Selection
 from pierhead.apiserver.sink import Frame, Sink
-from pierhead.errors import ApiError
+from pierhead.errors import ApiError, Compacted, expired
 from pierhead.store import Event, Store
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ BOOKMARK_EVERY = 60.0
 """Seconds; the real server's interval."""
 WATCHES_PER_CLIENT = 1000
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+Shape: TypeAlias = tuple[str, str, Form]
+"""Collection, selection and output form."""
 
 
 @dataclass(eq=False, slots=True)
@@ -68,6 +72,10 @@ class Feed:
     selection: Selection
     form: Form
     watchers: set[Watcher] = field(default_factory=set)
+
+    @property
+    def shape(self) -> Shape:
+        return self.prefix, self.selection.text, self.form
 
     def lines(self, changes: Sequence[_Change], *, heading: bool) -> bytes:
         """The events that this shape shows, framed as lines of JSON."""
@@ -108,7 +116,7 @@ class Hub:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._feeds: dict[str, dict[tuple[str, str, Form], Feed]] = {}
+        self._feeds: dict[str, dict[Shape, Feed]] = {}
         self._clients: Counter[str] = Counter()
         self._pending: list[Event] = []
         self.dropped = 0
@@ -138,7 +146,7 @@ class Hub:
         ``after``: the revision it has seen; None: it gets the state first. ``ended``: and then a bookmark that says so.
 
         Raises:
-            Compacted: ``after`` is older than the history.
+            ApiError: 410 when ``after`` is older than the history; 400 for a view that cannot be.
         """
         self.flush()  # what was published until now belongs to the others, and to the past of this one
         feed = self._feed(route, selection, form)
@@ -146,6 +154,7 @@ class Hub:
         if ended and watcher.bookmarks:
             first += feed.bookmark(self._store.revision, initial_end=True)
         watcher.feed, watcher.heading = feed, not first
+        self._feeds.setdefault(feed.kind.resource, {})[feed.shape] = feed
         feed.watchers.add(watcher)
         self._clients[watcher.client] += 1
         if first:
@@ -160,7 +169,7 @@ class Hub:
         self._clients[watcher.client] -= 1
         if not feed.watchers:
             shapes = self._feeds[feed.kind.resource]
-            shapes.pop((feed.prefix, feed.selection.text, feed.form), None)
+            shapes.pop(feed.shape, None)
         watcher.sink.close()
 
     def close_all(self) -> None:
@@ -215,9 +224,9 @@ class Hub:
                 self.close(watcher)
 
     def _feed(self, route: Route, selection: Selection, form: Form) -> Feed:
-        shapes = self._feeds.setdefault(route.kind.resource, {})
-        key = (route.prefix, selection.text, form)
-        return shapes.setdefault(key, Feed(route.kind, route.prefix, selection, form))
+        """The one that is watched already, or a new one, not yet known to anybody."""
+        feed = Feed(route.kind, route.prefix, selection, form)
+        return self._feeds.get(route.kind.resource, {}).get(feed.shape, feed)
 
     def _state(self, feed: Feed) -> bytes:
         selected = (entry for entry in self._store.range(feed.prefix) if feed.selection.matches(entry.value))
@@ -225,7 +234,10 @@ class Hub:
 
     def _missed(self, feed: Feed, after: int) -> bytes:
         events: list[Event] = []
-        self._store.watch(feed.prefix, after, events.extend)()
+        try:
+            self._store.watch(feed.prefix, after, events.extend)()
+        except Compacted as error:
+            raise expired(f"too old resource version: {error.asked} ({error.oldest})") from error
         return feed.lines([_Change(event) for event in events], heading=True)
 
     def _end(self, feed: Feed) -> None:
