@@ -43,10 +43,10 @@ class EndpointSliceStrategy(Strategy):
 
     def prepare_create(self, obj: Tree, write: Write) -> None:
         obj["metadata"]["generation"] = 1
-        _drop_topology(obj)
+        _drop(obj)
 
     def prepare_update(self, obj: Tree, old: Tree, write: Write) -> None:
-        _drop_topology(obj)
+        _drop(obj)
         if _content(obj) != _content(old):
             obj["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
 
@@ -70,8 +70,11 @@ class EndpointSliceStrategy(Strategy):
         return texts
 
 
-def _drop_topology(obj: Tree) -> None:
-    """A field of v1beta1, which v1 still reads and no longer stores."""
+def _drop(obj: Tree) -> None:
+    """Empty lists, which are stored as none, and a field of v1beta1, which v1 still reads and no longer stores."""
+    for name in ("endpoints", "ports"):
+        if not obj.get(name):
+            obj.pop(name, None)
     for endpoint in obj.get("endpoints") or []:
         endpoint.pop("deprecatedTopology", None)
 

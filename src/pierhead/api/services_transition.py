@@ -60,11 +60,12 @@ def _carry_over_node_ports(new: Tree, old: Tree) -> None:
 
 def agree(new: Tree, old: Tree) -> None:
     """Makes ``clusterIPs`` follow a ``clusterIP`` that was changed alone."""
-    if cluster_ip(new) != cluster_ip(old) and cluster_ips(new) == cluster_ips(old):
-        if cluster_ip(new):
-            new["clusterIPs"] = [cluster_ip(new)]
-        else:
-            new.pop("clusterIPs", None)
+    if cluster_ip(new) == cluster_ip(old):
+        return
+    if not cluster_ip(new) and cluster_ips(new) == cluster_ips(old):
+        new.pop("clusterIPs", None)
+    elif cluster_ip(new) and cluster_ips(new) in ([], cluster_ips(old)):
+        new["clusterIPs"] = [cluster_ip(new)]
 
 
 def wipe(new: Tree, old: Tree) -> None:
