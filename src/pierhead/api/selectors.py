@@ -305,11 +305,10 @@ def _unescaped(value: str) -> str:
     for character in characters:
         if character in (",", "="):
             _fail(f"invalid field selector: unescaped character in value: {ord(character)}")
-        if character == "\\":
-            character = next(characters, "")
-            if character not in ("\\", ",", "="):
-                _fail(f"invalid field selector: invalid escape sequence: \\{character}")
-        found.append(character)
+        meant = next(characters, "") if character == "\\" else character
+        if character == "\\" and meant not in ("\\", ",", "="):
+            _fail(f"invalid field selector: invalid escape sequence: \\{meant}")
+        found.append(meant)
     return "".join(found)
 
 

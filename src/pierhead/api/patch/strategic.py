@@ -8,6 +8,7 @@ the patch names; what only the server has keeps its place before the first eleme
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Iterable
 from typing import Any
 
@@ -209,14 +210,14 @@ def _interleaved(merged: list[Any], order: list[Any], before: list[Any], key: st
     mine = sorted(
         (item for item in merged if _identity(item, key) in wanted), key=lambda item: wanted[_identity(item, key)]
     )
-    others = [item for item in merged if _identity(item, key) not in wanted]
+    others = deque(item for item in merged if _identity(item, key) not in wanted)
     found: list[Any] = []
     for item in mine:
         place = stood.get(_identity(item, key))
         while place is not None and others and stood.get(_identity(others[0], key), place) < place:
-            found.append(others.pop(0))
+            found.append(others.popleft())
         found.append(item)
-    return found + others
+    return [*found, *others]
 
 
 def _places(items: Iterable[Any], key: str) -> dict[Hashable, int]:
@@ -285,7 +286,7 @@ def _below_name(field: Field) -> str:
 
 
 def _struct(schema: Message | None) -> str:
-    return "" if schema is None else schema.name.rpartition(".")[2]
+    return "" if schema is None else schema.go
 
 
 def _list_of(directive: str, malformed: str) -> str:
