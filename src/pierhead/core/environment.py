@@ -11,80 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import msgspec
-
+from pierhead.api.views import EnvFromSource, EnvVar, KeySelector, LocalReference, Service, ServicePort
 from pierhead.errors import PierheadError
 
 Variables: TypeAlias = dict[str, str]
 
 _REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\((?P<name>[^)]*)\))")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
-
-
-class Selector(msgspec.Struct, frozen=True):
-    """A key of a ConfigMap or Secret."""
-
-    name: str = ""
-    key: str = ""
-    optional: bool = False
-
-
-class FieldRef(msgspec.Struct, frozen=True, rename="camel"):
-    field_path: str
-
-
-class ResourceRef(msgspec.Struct, frozen=True, rename="camel"):
-    resource: str
-
-
-class Source(msgspec.Struct, frozen=True, rename="camel"):
-    """Where the value of a variable comes from; exactly one is set."""
-
-    field_ref: FieldRef | None = None
-    config_map_key_ref: Selector | None = None
-    secret_key_ref: Selector | None = None
-    resource_field_ref: ResourceRef | None = None
-
-
-class Variable(msgspec.Struct, frozen=True, rename="camel"):
-    """One entry of ``env``."""
-
-    name: str
-    value: str = ""
-    value_from: Source | None = None
-
-
-class Bundle(msgspec.Struct, frozen=True):
-    """A whole ConfigMap or Secret, by name."""
-
-    name: str = ""
-    optional: bool = False
-
-
-class BundleSource(msgspec.Struct, frozen=True, rename="camel"):
-    """One entry of ``envFrom``."""
-
-    prefix: str = ""
-    config_map_ref: Bundle | None = None
-    secret_ref: Bundle | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ServicePort:
-    port: int
-    name: str = ""
-    protocol: str = "TCP"
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What variables say about a Service."""
-
-    namespace: str
-    name: str
-    address: str
-    """Its cluster IP; empty or ``None`` where it has none."""
-    ports: Sequence[ServicePort]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +48,13 @@ def service_variables(services: Iterable[Service], namespace: str, *, links: boo
     server's own Service (``kubernetes`` in ``default``) is told."""
     seen: dict[str, Service] = {}
     for service in services:
-        if service.address in ("", "None") or not service.ports:
+        meta = service.metadata
+        if service.spec.cluster_ip in ("", "None") or not service.spec.ports:
             continue
-        if links and service.namespace == namespace:
-            seen[service.name] = service
-        elif (service.namespace, service.name) == ("default", "kubernetes"):
-            seen.setdefault(service.name, service)
+        if links and meta.namespace == namespace:
+            seen[meta.name] = service
+        elif (meta.namespace, meta.name) == ("default", "kubernetes"):
+            seen.setdefault(meta.name, service)
     found: Variables = {}
     for name in sorted(seen):
         found |= _variables(seen[name])
@@ -128,18 +62,18 @@ def service_variables(services: Iterable[Service], namespace: str, *, links: boo
 
 
 def _variables(service: Service) -> Variables:
-    prefix, first = _variable_name(service.name), service.ports[0]
-    found = {f"{prefix}_SERVICE_HOST": service.address, f"{prefix}_SERVICE_PORT": str(first.port)}
-    for port in service.ports:
+    prefix, address, ports = _variable_name(service.metadata.name), service.spec.cluster_ip, service.spec.ports
+    found = {f"{prefix}_SERVICE_HOST": address, f"{prefix}_SERVICE_PORT": str(ports[0].port)}
+    for port in ports:
         if port.name:
             found[f"{prefix}_SERVICE_PORT_{_variable_name(port.name)}"] = str(port.port)
-    found[f"{prefix}_PORT"] = _url(service.address, first)
-    for port in service.ports:
+    found[f"{prefix}_PORT"] = _url(address, ports[0])
+    for port in ports:
         link = f"{prefix}_PORT_{port.port}_{port.protocol.upper()}"
-        found[link] = _url(service.address, port)
+        found[link] = _url(address, port)
         found[f"{link}_PROTO"] = port.protocol.lower()
         found[f"{link}_PORT"] = str(port.port)
-        found[f"{link}_ADDR"] = service.address
+        found[f"{link}_ADDR"] = address
     return found
 
 
@@ -166,7 +100,7 @@ def expand(text: str, *known: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replacement, text)
 
 
-def environment(env: Sequence[Variable], sources: Sequence[BundleSource], facts: Facts) -> Variables:
+def environment(env: Sequence[EnvVar], sources: Sequence[EnvFromSource], facts: Facts) -> Variables:
     """The variables of a container.
 
     Raises:
@@ -182,7 +116,7 @@ def environment(env: Sequence[Variable], sources: Sequence[BundleSource], facts:
     return {**facts.services, **found}
 
 
-def references(env: Sequence[Variable], sources: Sequence[BundleSource]) -> tuple[set[str], set[str]]:
+def references(env: Sequence[EnvVar], sources: Sequence[EnvFromSource]) -> tuple[set[str], set[str]]:
     """The names of the ConfigMaps and of the Secrets that a container's variables come from."""
     origins = [variable.value_from for variable in env if variable.value_from]
     maps = {origin.config_map_key_ref.name for origin in origins if origin.config_map_key_ref}
@@ -192,7 +126,7 @@ def references(env: Sequence[Variable], sources: Sequence[BundleSource]) -> tupl
     return maps, secrets
 
 
-def _bundle(source: BundleSource, facts: Facts) -> Variables:
+def _bundle(source: EnvFromSource, facts: Facts) -> Variables:
     if source.config_map_ref:
         values = _holder("configmap", source.config_map_ref, facts.config_maps)
     elif source.secret_ref:
@@ -207,13 +141,15 @@ def _can_be_set(name: str) -> bool:
     return bool(name) and "=" not in name and "\0" not in name
 
 
-def _holder(word: str, wanted: Bundle | Selector, held: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+def _holder(
+    word: str, wanted: LocalReference | KeySelector, held: Mapping[str, Mapping[str, str]]
+) -> Mapping[str, str]:
     if wanted.name not in held and not wanted.optional:
         raise Unresolved(f'{word} "{wanted.name}" not found')
     return held.get(wanted.name, {})
 
 
-def _value(variable: Variable, found: Variables, facts: Facts) -> str | None:
+def _value(variable: EnvVar, found: Variables, facts: Facts) -> str | None:
     """None: the variable is left out (an optional key that does not exist)."""
     origin = variable.value_from
     if origin is None:
@@ -224,10 +160,10 @@ def _value(variable: Variable, found: Variables, facts: Facts) -> str | None:
         return _key("ConfigMap", origin.config_map_key_ref, facts.config_maps, facts)
     if origin.secret_key_ref:
         return _key("Secret", origin.secret_key_ref, facts.secrets, facts)
-    raise Unresolved(f"variable {variable.name}: resourceFieldRef has no meaning for a process without limits")
+    raise Unresolved(f"variable {variable.name}: only fieldRef, configMapKeyRef and secretKeyRef are supported")
 
 
-def _key(word: str, wanted: Selector, held: Mapping[str, Mapping[str, str]], facts: Facts) -> str | None:
+def _key(word: str, wanted: KeySelector, held: Mapping[str, Mapping[str, str]], facts: Facts) -> str | None:
     values = _holder(word.lower(), wanted, held)
     if wanted.key not in values and not wanted.optional:
         raise Unresolved(f"couldn't find key {wanted.key} in {word} {facts.fields['metadata.namespace']}/{wanted.name}")

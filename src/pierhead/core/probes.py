@@ -13,55 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-import msgspec
+from pierhead.api.views import Probe
 
 Purpose: TypeAlias = Literal["startup", "readiness", "liveness"]
 
 EAGER = 0.05
 """Seconds until a container that is still starting is looked at for the second time."""
-
-
-class HttpHeader(msgspec.Struct, frozen=True):
-    name: str
-    value: str = ""
-
-
-class HttpGet(msgspec.Struct, frozen=True, rename="camel"):
-    port: int | str
-    path: str = "/"
-    host: str = ""
-    """Empty: the pod's address."""
-    scheme: str = "HTTP"
-    http_headers: tuple[HttpHeader, ...] = ()
-
-
-class TcpSocket(msgspec.Struct, frozen=True):
-    port: int | str
-    host: str = ""
-
-
-class Exec(msgspec.Struct, frozen=True):
-    command: tuple[str, ...] = ()
-
-
-class Grpc(msgspec.Struct, frozen=True):
-    port: int
-    service: str = ""
-
-
-class Probe(msgspec.Struct, frozen=True, rename="camel"):
-    """A probe as a container's spec holds it; times in seconds, defaults are those of the API."""
-
-    exec: Exec | None = None
-    http_get: HttpGet | None = None
-    tcp_socket: TcpSocket | None = None
-    grpc: Grpc | None = None
-    initial_delay_seconds: int = 0
-    timeout_seconds: int = 1
-    period_seconds: int = 10
-    success_threshold: int = 1
-    failure_threshold: int = 3
-    termination_grace_period_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,21 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pierhead.core.environment import (
-    BundleSource,
-    Facts,
-    Service,
-    ServicePort,
-    Unresolved,
-    Variable,
-    environment,
-    expand,
-    references,
-    service_variables,
-)
+from pierhead.api.views import EnvFromSource, EnvVar, ObjectMeta, Service, ServicePort, ServiceSpec
+from pierhead.core.environment import Facts, Unresolved, environment, expand, references, service_variables
 
-REDIS = Service("shop", "redis-primary", "10.96.0.11", [ServicePort(6379)])
-KUBERNETES = Service("default", "kubernetes", "10.96.0.1", [ServicePort(443, "https")])
+
+def service(namespace: str, name: str, address: str, *ports: ServicePort) -> Service:
+    return Service(ObjectMeta(namespace=namespace, name=name), spec=ServiceSpec(cluster_ip=address, ports=ports))
+
+
+REDIS = service("shop", "redis-primary", "10.96.0.11", ServicePort(port=6379))
+KUBERNETES = service("default", "kubernetes", "10.96.0.1", ServicePort(port=443, name="https"))
 FACTS = Facts(
     fields={"metadata.name": "web-1", "metadata.namespace": "shop", "status.podIP": "127.64.0.7"},
     labels={"app": "web"},
@@ -34,12 +29,12 @@ FACTS = Facts(
 )
 
 
-def variables(*entries: dict[str, Any]) -> list[Variable]:
-    return msgspec.convert(list(entries), list[Variable])
+def variables(*entries: dict[str, Any]) -> list[EnvVar]:
+    return msgspec.convert(list(entries), list[EnvVar])
 
 
-def sources(*entries: dict[str, Any]) -> list[BundleSource]:
-    return msgspec.convert(list(entries), list[BundleSource])
+def sources(*entries: dict[str, Any]) -> list[EnvFromSource]:
+    return msgspec.convert(list(entries), list[EnvFromSource])
 
 
 # -- Services -----------------------------------------------------------------------------------------------
@@ -58,7 +53,13 @@ def test_a_service_gives_the_variables_kubernetes_documents() -> None:
 
 
 def test_each_named_port_is_told_and_the_first_is_the_service_s_port() -> None:
-    dns = Service("shop", "dns", "10.96.0.10", [ServicePort(53, "dns-udp", "UDP"), ServicePort(9153, "metrics")])
+    dns = service(
+        "shop",
+        "dns",
+        "10.96.0.10",
+        ServicePort(port=53, name="dns-udp", protocol="UDP"),
+        ServicePort(port=9153, name="metrics"),
+    )
     found = service_variables([dns], "shop", links=True)
     assert found["DNS_SERVICE_PORT"] == "53"
     assert found["DNS_SERVICE_PORT_DNS_UDP"] == "53"
@@ -68,15 +69,15 @@ def test_each_named_port_is_told_and_the_first_is_the_service_s_port() -> None:
 
 
 def test_an_ipv6_address_is_bracketed_in_urls_only() -> None:
-    found = service_variables([Service("shop", "six", "fd00::7", [ServicePort(80)])], "shop", links=True)
+    found = service_variables([service("shop", "six", "fd00::7", ServicePort(port=80))], "shop", links=True)
     assert found["SIX_SERVICE_HOST"] == "fd00::7"
     assert found["SIX_PORT"] == "tcp://[fd00::7]:80"
 
 
 def test_services_without_address_and_of_other_namespaces_are_not_told() -> None:
-    headless = Service("shop", "db", "None", [ServicePort(5432)])
-    external = Service("shop", "far", "", [ServicePort(80)])
-    other = Service("bank", "vault", "10.96.0.12", [ServicePort(80)])
+    headless = service("shop", "db", "None", ServicePort(port=5432))
+    external = service("shop", "far", "", ServicePort(port=80))
+    other = service("bank", "vault", "10.96.0.12", ServicePort(port=80))
     assert service_variables([headless, external, other], "shop", links=True) == {}
 
 
@@ -87,7 +88,7 @@ def test_without_links_only_the_api_server_is_told() -> None:
 
 
 def test_a_service_named_kubernetes_of_the_pod_s_own_namespace_comes_first() -> None:
-    own = Service("shop", "kubernetes", "10.96.0.99", [ServicePort(1)])
+    own = service("shop", "kubernetes", "10.96.0.99", ServicePort(port=1))
     for order in ([own, KUBERNETES], [KUBERNETES, own]):
         assert service_variables(order, "shop", links=True)["KUBERNETES_SERVICE_HOST"] == "10.96.0.99"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pierhead.core.probes import Course, HttpGet, Probe, Purpose, begin, counted, observe
+from pierhead.api.views import Probe
+from pierhead.core.probes import Course, Purpose, begin, counted, observe
 
 
 def run(purpose: Purpose, probe: Probe, results: str, *, slow: float = 0.0) -> tuple[Course, list[float]]:
@@ -17,12 +17,6 @@ def run(purpose: Purpose, probe: Probe, results: str, *, slow: float = 0.0) -> t
         looks.append(round(course.due - 100.0, 3))
         course = observe(course, probe, result == "+", course.due + slow)
     return course, looks
-
-
-def test_the_api_s_own_json_is_understood() -> None:
-    probe = msgspec.convert({"httpGet": {"port": "http", "path": "/healthz"}, "periodSeconds": 3}, Probe)
-    assert probe.http_get == HttpGet(port="http", path="/healthz")
-    assert (probe.period_seconds, probe.timeout_seconds, probe.failure_threshold) == (3, 1, 3)
 
 
 def test_readiness_starts_from_not_ready_and_one_success_is_enough() -> None:

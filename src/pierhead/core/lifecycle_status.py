@@ -1,0 +1,230 @@
+"""A pod's status as its node writes it: phase, conditions and container statuses in kubectl's words.
+
+Also the way back: `restore` reads what an agent wrote before it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from pierhead.api import Tree
+from pierhead.api.views import Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod
+from pierhead.core import lifecycle
+from pierhead.core.lifecycle import Record, Records, Running, State, Terminated, Waiting
+
+Conditions: TypeAlias = Mapping[str, Tree]
+"""Conditions by type."""
+
+BINDING = "pierhead.dev/BindsItsAddress"
+"""A condition of our own: False while a pod listens on all addresses of the machine, absent while it never did."""
+
+LOST = "The container could not be located when the node's agent started: processes end with the agent that runs them"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the pod runs."""
+
+    pod_ip: str
+    host_ip: str
+    since: float
+    """When the agent took it."""
+
+
+def rfc3339(seconds: float) -> str:
+    """``2026-01-02T03:04:05Z``."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds_of(text: str | None) -> float:
+    """The way back; 0 where there is none."""
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
+
+
+# -- writing ------------------------------------------------------------------------------------------------
+
+
+def status(
+    pod: Pod,
+    records: Records,
+    place: Place,
+    *,
+    now: float,
+    before: Conditions,
+    over: bool = False,
+    wildcards: Sequence[str] = (),
+) -> Tree:
+    """The status of a pod.
+
+    ``before``: the conditions written last; one that stays as it was keeps the time of its transition. ``over``: the containers
+    were stopped for good. ``wildcards``: the addresses it listens on although it should bind its own.
+    """
+    found = lifecycle.final_phase(pod, records) if over else lifecycle.phase(pod, records)
+    body: Tree = {
+        "observedGeneration": pod.metadata.generation or 1,
+        "phase": found,
+        "conditions": [
+            _dated(each, before, now, pod.metadata.generation or 1)
+            for each in _conditions(pod, records, found, wildcards, bool(before.get(BINDING)))
+        ],
+        "hostIP": place.host_ip,
+        "hostIPs": [{"ip": place.host_ip}],
+        "podIP": place.pod_ip,
+        "podIPs": [{"ip": place.pod_ip}],
+        "startTime": pod.status.start_time or rfc3339(place.since),
+        "containerStatuses": [_container(each, records[each.name]) for each in _by_name(pod.spec.containers)],
+    }
+    if pod.spec.init_containers:
+        body["initContainerStatuses"] = [
+            _container(each, records[each.name], init=True) for each in pod.spec.init_containers
+        ]
+    return body
+
+
+def _by_name(containers: Sequence[Container]) -> list[Container]:
+    return sorted(containers, key=lambda container: container.name)
+
+
+def _conditions(pod: Pod, records: Records, phase: str, wildcards: Sequence[str], bound: bool) -> list[Tree]:
+    found = [
+        {"type": "PodReadyToStartContainers", "status": "True"},
+        _initialized(pod, records),
+        _ready(pod, records, phase),
+        _containers_ready(pod, records, phase),
+        {"type": "PodScheduled", "status": "True"},
+    ]
+    return found + ([_binding(wildcards)] if wildcards or bound else [])
+
+
+def _dated(condition: Tree, before: Conditions, now: float, generation: int) -> Tree:
+    last = before.get(condition["type"])
+    kept = last["lastTransitionTime"] if last and last["status"] == condition["status"] else rfc3339(now)
+    return {"observedGeneration": generation, "lastTransitionTime": kept} | condition
+
+
+def _initialized(pod: Pod, records: Records) -> Tree:
+    if lifecycle.initialized(pod, records):
+        return {"type": "Initialized", "status": "True"}
+    names = [each.name for each in pod.spec.init_containers if not _done(records[each.name])]
+    return _false("Initialized", "ContainersNotInitialized", f"containers with incomplete status: {_go_list(names)}")
+
+
+def _done(record: Record) -> bool:
+    return record.started or (isinstance(record.state, Terminated) and record.state.exit_code == 0)
+
+
+def _containers_ready(pod: Pod, records: Records, phase: str) -> Tree:
+    if phase == "Succeeded":
+        return {"type": "ContainersReady", "status": "False", "reason": "PodCompleted"}
+    if phase == "Failed":
+        return {"type": "ContainersReady", "status": "False", "reason": "PodFailed"}
+    names = [each.name for each in pod.spec.containers if not records[each.name].ready]
+    if names:
+        return _false("ContainersReady", "ContainersNotReady", f"containers with unready status: {_go_list(names)}")
+    return {"type": "ContainersReady", "status": "True"}
+
+
+def _ready(pod: Pod, records: Records, phase: str) -> Tree:
+    containers = _containers_ready(pod, records, phase) | {"type": "Ready"}
+    if containers["status"] == "False":
+        return containers
+    held = {found.type for found in pod.status.conditions if found.status == "True"}
+    missing = [gate.condition_type for gate in pod.spec.readiness_gates if gate.condition_type not in held]
+    if missing:
+        texts = "; ".join(f'the status of pod readiness gate "{name}" is not "True"' for name in missing)
+        return _false("Ready", "ReadinessGatesNotReady", texts)
+    return containers
+
+
+def _binding(wildcards: Sequence[str]) -> Tree:
+    if not wildcards:
+        return {"type": BINDING, "status": "True"}
+    return _false(
+        BINDING, "ListensOnAllAddresses", f"listens on {', '.join(wildcards)}; pods should bind $(POD_IP) only"
+    )
+
+
+def _false(kind: str, reason: str, message: str) -> Tree:
+    return {"type": kind, "status": "False", "reason": reason, "message": message}
+
+
+def _go_list(names: Sequence[str]) -> str:
+    return f"[{' '.join(names)}]"
+
+
+def _container(container: Container, record: Record, *, init: bool = False) -> Tree:
+    state, completed = record.state, isinstance(record.state, Terminated) and record.state.exit_code == 0
+    ready = completed if init and not lifecycle.is_sidecar(container) else record.ready
+    body: Tree = {
+        "name": container.name,
+        "state": _state(state),
+        "lastState": _state(record.last) if record.last else {},
+        "ready": ready,
+        "restartCount": record.restarts,
+        "image": container.image,
+        "imageID": "",
+        "started": record.started,
+    }
+    found = record.end if isinstance(state, Waiting) else state
+    return body | ({"containerID": found.id} if found and found.id else {})
+
+
+def _state(state: State) -> Tree:
+    if isinstance(state, Waiting):
+        return {"waiting": _filled(reason=state.reason, message=state.message)}
+    if isinstance(state, Running):
+        return {"running": {"startedAt": rfc3339(state.started)}}
+    times = {"startedAt": rfc3339(state.started), "finishedAt": rfc3339(state.finished)}
+    body = _filled(signal=state.signal, reason=state.reason, message=state.message, containerID=state.id)
+    return {"terminated": {"exitCode": state.exit_code} | body | times}
+
+
+def _filled(**fields: str | int) -> Tree:
+    return {name: value for name, value in fields.items() if value}
+
+
+# -- reading ------------------------------------------------------------------------------------------------
+
+
+def conditions(pod: Pod) -> dict[str, Tree]:
+    """The conditions a pod has, by type."""
+    return {
+        found.type: {"status": found.status, "lastTransitionTime": found.last_transition_time}
+        for found in pod.status.conditions
+    }
+
+
+def restore(pod: Pod, now: float) -> dict[str, Record]:
+    """The records of a pod an earlier agent ran: restart counts and ends are kept, what ran then is lost now."""
+    told = {found.name: found for found in (*pod.status.init_container_statuses, *pod.status.container_statuses)}
+    return {
+        name: _restored(told[name], now) if name in told else record for name, record in lifecycle.begin(pod).items()
+    }
+
+
+def _restored(told: ContainerStatus, now: float) -> Record:
+    state, last = told.state, _terminated(told.last_state.terminated)
+    if state.running:
+        lost = Terminated(137, "ContainerStatusUnknown", seconds_of(state.running.started_at), now, 0, LOST)
+        return Record(lost, last, told.restart_count)
+    if state.terminated:
+        return Record(_end(state), last, told.restart_count)
+    if last:
+        return Record(last, None, told.restart_count)
+    return Record(Waiting(state.waiting.reason) if state.waiting else Waiting())
+
+
+def _end(state: ContainerState) -> Terminated:
+    found = _terminated(state.terminated)
+    assert found is not None
+    return found
+
+
+def _terminated(told: ContainerStateTerminated | None) -> Terminated | None:
+    if told is None:
+        return None
+    started, finished = seconds_of(told.started_at), seconds_of(told.finished_at)
+    return Terminated(told.exit_code, told.reason, started, finished, told.signal, told.message, told.container_id)

@@ -1,0 +1,149 @@
+"""``NodeAgent``: a node of a region. Registers it, runs the pods bound to it, answers for their logs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from pierhead.api.kinds import POD, SERVICE
+from pierhead.api.network import Network, Range
+from pierhead.api.views import Pod
+from pierhead.client.client import Client
+from pierhead.client.events import Recorder
+from pierhead.client.informer import Change, Informer
+from pierhead.client.informers import Informers
+from pierhead.errors import ApiError, not_found
+from pierhead.node import leftovers
+from pierhead.node.addresses import Addresses, Exhausted
+from pierhead.node.host import Host, clock
+from pierhead.node.logs import LogQuery
+from pierhead.node.pod import PodRunner
+from pierhead.node.probes import Prober
+from pierhead.node.process import Processes
+from pierhead.node.registration import Description, Registration
+
+log = logging.getLogger(__name__)
+
+_AGAIN = 1.0
+"""Seconds until a pod is run again whose runner failed."""
+
+
+class NodeAgent:
+    """Runs one node until cancelled; then its pods end within ``SHUTDOWN_GRACE`` and it returns.
+
+    ``directory`` is the agent's own: its mark tells its processes from all others, and it holds the logs. ``pod_range`` is the part of
+    the network's pod ranges that is this node's, by default the first as a whole. ``root_pods``: pods may choose their account.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        informers: Informers,
+        network: Network,
+        *,
+        name: str,
+        zone: str,
+        region: str,
+        directory: Path,
+        pod_range: Range | None = None,
+        root_pods: bool = False,
+    ) -> None:
+        self.name = name
+        self._client, self._network, self._directory, self._root_pods = client, network, directory, root_pods
+        self._pods: Informer[Pod] = informers.of(POD)
+        self._services = informers.of(SERVICE)
+        found = network.pod_ranges[0] if pod_range is None else pod_range
+        self._addresses = Addresses(found)
+        self._description = Description(name, zone, region, network.node_address, (str(found),))
+        self._runners: dict[str, PodRunner] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        mark = leftovers.mark(self._directory)
+        ended = await leftovers.end(mark)
+        if ended:
+            log.warning("ended %d processes that an earlier run of node %s left behind", ended, self.name)
+        recorder, now = Recorder(self._client, "kubelet", self.name), clock()
+        self._host = Host(
+            self.name, self._network, self._client, recorder, self._services, Processes(mark), Prober(),
+            self._directory, self._root_pods, now,
+        )  # fmt: skip
+        registration = Registration(self._client, self._description, now)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(recorder.run())
+            await registration.register()
+            tasks.create_task(registration.run())
+            await self._pods.synced.wait()
+            await self._services.synced.wait()
+            await self._run_pods()
+
+    def logs(self, query: LogQuery) -> AsyncIterator[bytes]:
+        """The output of a container, as ``kubectl logs`` asks for it.
+
+        Raises:
+            ApiError: 404 when this node has no such pod or container, 400 when the container has not started.
+        """
+        for runner in self._runners.values():
+            found = runner.pod
+            if (found.metadata.namespace, found.metadata.name) == (query.namespace, query.pod):
+                names = [each.name for each in (*found.spec.init_containers, *found.spec.containers)]
+                if query.container in names:
+                    return runner.logs(query)
+                text = f"container {query.container} is not valid for pod {query.pod}"
+                raise ApiError(400, "BadRequest", text)
+        raise not_found(query.pod, POD.plural)
+
+    async def _run_pods(self) -> None:
+        """Pods that have an address keep it, so they come before those that have none."""
+        async with asyncio.TaskGroup() as self._tasks:
+            known = {pod.metadata.uid: pod for pod in self._pods.list() if pod.spec.node_name == self.name}
+            kept = {uid: self._kept(pod) for uid, pod in known.items()}
+            for uid, pod in known.items():
+                self._begin(pod, kept[uid])
+            unsubscribe = self._pods.subscribe(self._follow)
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                unsubscribe()
+
+    def _kept(self, pod: Pod) -> str:
+        return pod.status.pod_ip if self._addresses.keep(pod.status.pod_ip) else ""
+
+    def _follow(self, change: Change[Pod]) -> None:
+        found = change.latest
+        if found.spec.node_name != self.name:
+            return
+        runner = self._runners.get(found.metadata.uid)
+        if change.new is None:
+            if runner is not None:
+                runner.gone()
+                del self._runners[found.metadata.uid]
+        elif runner is not None:
+            runner.update(change.new)
+        else:
+            self._begin(change.new, "")
+
+    def _begin(self, pod: Pod, address: str) -> None:
+        try:
+            given = address or self._addresses.take()
+        except Exhausted as error:
+            self._host.recorder.note(POD, pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+            return
+        runner = self._runners[pod.metadata.uid] = PodRunner(pod, self._host, given)
+        assert self._tasks is not None
+        self._tasks.create_task(self._run(runner))
+
+    async def _run(self, runner: PodRunner) -> None:
+        """One pod's failure is nobody else's: it is reported and the pod is run again."""
+        try:
+            while True:
+                try:
+                    await runner.run()
+                    return
+                except Exception:
+                    log.exception("pod %s failed", runner.pod.key)
+                await asyncio.sleep(_AGAIN)
+        finally:
+            self._addresses.give_back(runner.address)

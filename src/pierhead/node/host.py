@@ -1,0 +1,49 @@
+"""``Host``: what the pods of a node share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pierhead.api.network import Network
+from pierhead.api.views import Service
+from pierhead.client.client import Client
+from pierhead.client.events import Recorder
+from pierhead.client.informer import Informer
+from pierhead.node.probes import Prober
+from pierhead.node.runtime import Runtime
+
+NOBODY = 65534
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One node, as its pods see it."""
+
+    name: str
+    network: Network
+    client: Client
+    recorder: Recorder
+    services: Informer[Service]
+    runtime: Runtime
+    prober: Prober
+    directory: Path
+    """Logs of pods are kept below it."""
+    root_pods: bool
+    """Whether a pod may choose its account where the agent is root."""
+    now: Callable[[], float]
+
+
+def clock() -> Callable[[], float]:
+    """Seconds since the epoch that never jump: a back-off of ten seconds takes ten seconds, whoever sets the clock meanwhile."""
+    loop = asyncio.get_running_loop()
+    offset = time.time() - loop.time()
+    return lambda: offset + loop.time()
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0

@@ -1,0 +1,134 @@
+"""From a container's spec to a command that can be run: its environment, account and directory, or the reason why not."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pierhead.api.kind import Kind
+from pierhead.api.kinds import CONFIG_MAP, SECRET
+from pierhead.api.views import Container, Pod, SecurityContext
+from pierhead.core.environment import Facts, Unresolved, environment, expand, references, service_variables
+from pierhead.errors import ApiError, PierheadError
+from pierhead.node.host import NOBODY, Host, is_root
+from pierhead.node.logs import Log
+from pierhead.node.runtime import Launch
+
+RUNTIME_CLASS = "process"
+IMAGE = "host"
+
+
+class Refused(PierheadError):
+    """The container cannot be started as it is described; ``reason`` is the word its status shows."""
+
+    def __init__(self, reason: str, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.final = final
+        """Only another spec would help, so there is no use in trying again."""
+
+
+def check(pod: Pod, container: Container) -> None:
+    """Raises:
+    Refused: this node cannot run such a container at all.
+    """
+    wanted = pod.spec.runtime_class_name or RUNTIME_CLASS
+    if wanted != RUNTIME_CLASS:
+        raise Refused("CreateContainerError", f'no runtime for "{wanted}" is configured on this node', final=True)
+    if container.image not in ("", IMAGE):
+        raise Refused(
+            "ErrImageNeverPull",
+            f'Container image "{container.image}" is not present with pull policy of Never: pods of runtime class process run'
+            f" the node's own files, image must be {IMAGE}",
+            final=True,
+        )
+
+
+async def prepare(pod: Pod, container: Container, address: str, host: Host, log: Log) -> Launch:
+    """Raises:
+    Refused: something the container refers to does not exist, or it asks for an account it may not have.
+    ApiError: a ConfigMap or Secret could not be read.
+    """
+    user, group = _account(pod, container, host)
+    facts = await _facts(pod, container, address, host)
+    try:
+        own = environment(container.env, container.env_from, facts)
+    except Unresolved as error:
+        raise Refused("CreateContainerConfigError", str(error)) from error
+    variables = _base(pod, address, user) | own
+    argv = [expand(word, own) for word in (*container.command, *container.args)]
+    directory = expand(container.working_dir, own) or "/"
+    return Launch(pod.metadata.uid, container.name, argv, variables, log, directory, user, group)
+
+
+def _base(pod: Pod, address: str, user: int | None) -> dict[str, str]:
+    """What every container finds. It runs on the node's files, so it finds commands where the node does."""
+    home = "/" if user is not None else str(Path.home())
+    path = os.environ.get("PATH", os.defpath)
+    return {"PATH": path, "HOME": home, "HOSTNAME": pod.spec.hostname or pod.metadata.name, "POD_IP": address}
+
+
+def _account(pod: Pod, container: Container, host: Host) -> tuple[int | None, int | None]:
+    """(user, group) to change to; (None, None): the agent's own."""
+    of_pod, own = pod.spec.security_context or SecurityContext(), container.security_context or SecurityContext()
+    user = of_pod.run_as_user if own.run_as_user is None else own.run_as_user
+    group = of_pod.run_as_group if own.run_as_group is None else own.run_as_group
+    non_root = of_pod.run_as_non_root if own.run_as_non_root is None else own.run_as_non_root
+    if not is_root():
+        if user not in (None, os.geteuid()):
+            raise Refused(
+                "CreateContainerConfigError", f"runAsUser {user}: this node is not root, pods run as its user"
+            )
+        return None, None
+    if user in (None, NOBODY):
+        return NOBODY, NOBODY if group is None or not host.root_pods else group
+    if not host.root_pods:
+        raise Refused("CreateContainerConfigError", f"runAsUser {user}: this node runs pods as nobody ({NOBODY}) only")
+    if user == 0 and non_root:
+        raise Refused("CreateContainerConfigError", "container's runAsUser breaks non-root policy")
+    return user, group
+
+
+async def _facts(pod: Pod, container: Container, address: str, host: Host) -> Facts:
+    maps, secrets = references(container.env, container.env_from)
+    namespace, meta = pod.metadata.namespace, pod.metadata
+    node = host.network.node_address
+    return Facts(
+        fields={
+            "metadata.name": meta.name,
+            "metadata.namespace": namespace,
+            "metadata.uid": meta.uid,
+            "spec.nodeName": host.name,
+            "spec.serviceAccountName": pod.spec.service_account_name,
+            "status.hostIP": node,
+            "status.hostIPs": node,
+            "status.podIP": address,
+            "status.podIPs": address,
+        },
+        labels=meta.labels,
+        annotations=meta.annotations,
+        config_maps=await _read(CONFIG_MAP, maps, namespace, host),
+        secrets=await _read(SECRET, secrets, namespace, host),
+        services=service_variables(host.services.list(), namespace, links=pod.spec.enable_service_links is not False),
+    )
+
+
+async def _read(kind: Kind, names: set[str], namespace: str, host: Host) -> dict[str, Mapping[str, str]]:
+    """Those of them that exist. Read when a container starts, so a change is seen with its next start."""
+    found: dict[str, Mapping[str, str]] = {}
+    for name in sorted(names):
+        try:
+            data = (await host.client.get(kind, name, namespace)).get("data") or {}
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            continue
+        found[name] = {key: _decoded(value) for key, value in data.items()} if kind is SECRET else data
+    return found
+
+
+def _decoded(value: str) -> str:
+    return base64.b64decode(value).decode(errors="surrogateescape")

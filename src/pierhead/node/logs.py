@@ -1,0 +1,255 @@
+"""The output of a container: kept in a file in CRI's line format, read as ``kubectl logs`` asks.
+
+    2026-01-02T03:04:05.123456789Z stdout F a whole line
+    2026-01-02T03:04:05.123456789Z stderr P a piece of a line that goes on
+
+A file is rotated at 10 MiB and one older file is kept, so a run of a container holds at most 20 MiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROTATE_AT = 10 * 1024 * 1024
+LONGEST_LINE = 16 * 1024
+"""Bytes; a longer line is kept in pieces."""
+_BLOCK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """What ``kubectl logs`` asks of a node."""
+
+    namespace: str
+    pod: str
+    container: str
+    follow: bool = False
+    previous: bool = False
+    timestamps: bool = False
+    tail_lines: int | None = None
+    limit_bytes: int | None = None
+    since_seconds: int | None = None
+    since_time: str = ""
+    """RFC 3339, or empty."""
+
+
+class Log:
+    """The output of one run of a container. One writer, any number of readers in the same event loop."""
+
+    def __init__(self, path: Path, rotate_at: int = ROTATE_AT) -> None:
+        self.path = path
+        self.closed = False
+        self.generation = 0
+        """How often the file was rotated."""
+        self.lost = 0
+        """Bytes that could not be written (a full disk); the container is not held up for them."""
+        self._rotate_at = rotate_at
+        self._rest: dict[bytes, bytes] = {}
+        self._news = asyncio.Event()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = self._open()
+
+    @classmethod
+    def finished(cls, path: Path) -> Log:
+        """The log of a run that an earlier agent kept."""
+        found = cls(path)
+        found.close()
+        return found
+
+    @property
+    def older(self) -> Path:
+        return self.path.with_name(self.path.name + ".1")
+
+    def write(self, stream: bytes, data: bytes) -> None:
+        """Appends output of ``stream`` (``stdout`` or ``stderr``); a line's end may come with a later call."""
+        whole, _, rest = (self._rest.get(stream, b"") + data).rpartition(b"\n")
+        stamp = _stamp(time.time_ns())
+        if whole or data.endswith(b"\n") or b"\n" in data:
+            self._put(_lines(stamp, stream, whole))
+        while len(rest) > LONGEST_LINE:
+            self._put(b"%s %s P %s\n" % (stamp, stream, rest[:LONGEST_LINE]))
+            rest = rest[LONGEST_LINE:]
+        self._rest[stream] = rest
+
+    def close(self) -> None:
+        """No more will come: readers that follow end."""
+        for stream, rest in self._rest.items():
+            if rest:
+                self._put(b"%s %s P %s\n" % (_stamp(time.time_ns()), stream, rest))
+        self._rest.clear()
+        if not self.closed:
+            self.closed = True
+            os.close(self._file)
+            self._tell()
+
+    def remove(self) -> None:
+        self.close()
+        self.path.unlink(missing_ok=True)
+        self.older.unlink(missing_ok=True)
+
+    async def news(self) -> None:
+        """Until something was written, or the log was closed."""
+        await self._news.wait()
+
+    def last_lines(self, count: int, limit: int) -> str:
+        """The text of the last lines, at most ``limit`` bytes: why a container failed, as it said itself."""
+        start = _tail(self.path, count)
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return _text(file.read(), LogQuery("", "", ""), b"")[-limit:].decode(errors="replace")
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _put(self, lines: bytes) -> None:
+        try:
+            os.write(self._file, lines)
+            if os.fstat(self._file).st_size >= self._rotate_at:
+                self._rotate()
+        except OSError:
+            self.lost += len(lines)
+        self._tell()
+
+    def _rotate(self) -> None:
+        self.path.replace(self.older)
+        os.close(self._file)
+        self._file = self._open()
+        self.generation += 1
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+async def read(log: Log, query: LogQuery, now: float) -> AsyncIterator[bytes]:
+    """The output in chunks; with ``follow`` until the log is closed and everything was sent. ``now``: seconds since the epoch."""
+    since, left = _since(query, now), query.limit_bytes
+    cursor = _Cursor(log, query.tail_lines)
+    try:
+        while True:
+            lines = cursor.next()
+            if not lines and (log.closed or not query.follow) and not cursor.behind:
+                return
+            if not lines:
+                await log.news()
+                continue
+            text = _text(lines, query, since)
+            if left is not None:
+                text, left = text[:left], left - len(text)
+            if text:
+                yield text
+            if left is not None and left <= 0:
+                return
+            await asyncio.sleep(0)
+    finally:
+        cursor.close()
+
+
+class _Cursor:
+    """A place in a log, as it is rotated under the reader."""
+
+    def __init__(self, log: Log, tail: int | None) -> None:
+        self._log = log
+        self._rest = b""
+        missing, start = tail, 0
+        if tail is not None:
+            held = _count(log.path)
+            start, missing = _tail(log.path, tail), tail - held
+        if (missing is None or missing > 0) and log.older.exists():
+            self._generation, path = log.generation - 1, log.older
+            start = 0 if missing is None else _tail(path, missing)
+        else:
+            self._generation, path = log.generation, log.path
+        self._file = path.open("rb")
+        self._file.seek(start)
+
+    @property
+    def behind(self) -> bool:
+        """Whether a newer file follows the one that is being read."""
+        return self._generation < self._log.generation
+
+    def next(self) -> bytes:
+        """Whole lines; empty when there is nothing more for now."""
+        data = self._file.read(_BLOCK)
+        if not data and self.behind:
+            self._file.close()
+            self._generation += 1
+            late = self._generation < self._log.generation
+            self._generation = self._log.generation - 1 if late else self._generation
+            self._file = (self._log.older if late else self._log.path).open("rb")
+            return self.next()
+        whole, newline, self._rest = (self._rest + data).rpartition(b"\n")
+        return whole + newline
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _lines(stamp: bytes, stream: bytes, whole: bytes) -> bytes:
+    """One timestamp for all lines that came together: what a line costs is a replace, not a call."""
+    prefix = b"%s %s F " % (stamp, stream)
+    return prefix + whole.replace(b"\n", b"\n" + prefix) + b"\n"
+
+
+def _stamp(nanoseconds: int) -> bytes:
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return b"%s.%09dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode(), rest)
+
+
+def _since(query: LogQuery, now: float) -> bytes:
+    """The earliest timestamp asked for: timestamps of one width compare as text. Empty: all."""
+    if query.since_seconds is not None:
+        return _stamp(int((now - query.since_seconds) * 1e9))
+    if query.since_time:
+        return _stamp(int(datetime.fromisoformat(query.since_time).astimezone(UTC).timestamp() * 1e9))
+    return b""
+
+
+def _text(lines: bytes, query: LogQuery, since: bytes) -> bytes:
+    found: list[bytes] = []
+    begins = True
+    for line in lines.splitlines():
+        stamp, _, rest = line.partition(b" ")
+        _, _, rest = rest.partition(b" ")
+        tag, _, text = rest.partition(b" ")
+        if stamp >= since:
+            found += [stamp, b" "] if query.timestamps and begins else []
+            found += [text, b"\n"] if tag == b"F" else [text]
+        begins = tag == b"F"
+    return b"".join(found)
+
+
+def _count(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK), b""))
+
+
+def _tail(path: Path, lines: int) -> int:
+    """Where the last ``lines`` lines begin."""
+    with path.open("rb") as file:
+        end = position = file.seek(0, os.SEEK_END)
+        if lines == 0:
+            return end
+        missing = lines + 1
+        while position > 0:
+            start = max(0, position - _BLOCK)
+            file.seek(start)
+            block = file.read(position - start)
+            found = block.count(b"\n")
+            if found >= missing:
+                return start + _nth_from_end(block, missing) + 1
+            missing, position = missing - found, start
+        return 0
+
+
+def _nth_from_end(block: bytes, number: int) -> int:
+    place = len(block)
+    for _ in range(number):
+        place = block.rindex(b"\n", 0, place)
+    return place

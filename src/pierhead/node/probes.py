@@ -1,0 +1,239 @@
+"""Probes, done: connections and commands from the node to a pod, at the times `core.probes` says.
+
+One connection per look, ``Connection: close``, an answer of 2xx or 3xx passes; at most 64 looks at once. Texts are the kubelet's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from pierhead.api.views import Container, HTTPGetAction, Probe, TCPSocketAction
+from pierhead.core import probes as course
+from pierhead.core.probes import Purpose
+from pierhead.errors import PierheadError
+
+AT_ONCE = 64
+_BODY = 10 * 1024
+"""Bytes of an answer that are read, so that the application is not cut off in the middle of a short one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    ok: bool
+    text: str = ""
+    """Why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a container's probes aim at."""
+
+    address: str
+    ports: Mapping[str, int]
+    """By name."""
+    run: Callable[[Sequence[str], float], Awaitable[tuple[int, str]]]
+    """Runs a command in the container, with a timeout."""
+
+
+class Listener(Protocol):
+    """Who is told what the probes of a container find."""
+
+    def verdict(self, purpose: Purpose, passing: bool) -> None:
+        """The verdict changed."""
+
+    def failure(self, purpose: Purpose, text: str) -> None:
+        """A look failed, and counts."""
+
+
+class Prober:
+    """Looks at containers, never at too many at once."""
+
+    def __init__(self, at_once: int = AT_ONCE, chance: Callable[[], float] = random.random) -> None:
+        self._slots = asyncio.Semaphore(at_once)
+        self._chance = chance
+
+    async def watch(self, container: Container, target: Target, listener: Listener) -> Purpose:
+        """Looks until a probe condemns the container that has just been started; says which. A container without liveness
+        and startup probe is never condemned, and this never returns."""
+        started = asyncio.get_running_loop().time()
+        if container.startup_probe:
+            watch = _Watch("startup", container.startup_probe, target, listener, started)
+            if not await self._follow(watch, lambda passing: passing is not None):
+                return "startup"
+        async with asyncio.TaskGroup() as tasks:
+            readiness = container.readiness_probe
+            if readiness:
+                watch = _Watch("readiness", readiness, target, listener, started)
+                looking = tasks.create_task(self._follow(watch, lambda passing: False))
+            if not container.liveness_probe:
+                await _forever()
+            watch = _Watch("liveness", container.liveness_probe, target, listener, started)
+            await self._follow(watch, lambda passing: passing is False)
+            if readiness:
+                looking.cancel()
+        return "liveness"
+
+    async def _follow(self, watch: _Watch, over: Callable[[bool | None], bool]) -> bool | None:
+        clock, probe = asyncio.get_running_loop().time, watch.probe
+        found = course.begin(watch.purpose, probe, started=watch.started, now=clock(), jitter=self._chance())
+        while not over(found.passing):
+            await asyncio.sleep(max(0.0, found.due - clock()))
+            async with self._slots:
+                outcome = await look(probe, watch.target)
+            before, found = found, course.observe(found, probe, outcome.ok, clock())
+            if course.counted(found) and not outcome.ok:
+                watch.listener.failure(watch.purpose, outcome.text)
+            if found.passing is not before.passing:
+                watch.listener.verdict(watch.purpose, bool(found.passing))
+        return found.passing
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """One probe of one running container."""
+
+    purpose: Purpose
+    probe: Probe
+    target: Target
+    listener: Listener
+    started: float
+
+
+async def _forever() -> NoReturn:
+    while True:
+        await asyncio.get_running_loop().create_future()
+
+
+# -- one look -----------------------------------------------------------------------------------------------
+
+
+async def look(probe: Probe, target: Target) -> Outcome:
+    """One look, within the probe's timeout. A probe that cannot be done fails."""
+    try:
+        if probe.http_get:
+            return await _http(probe.http_get, target, probe.timeout_seconds)
+        if probe.tcp_socket:
+            return await _tcp(probe.tcp_socket, target, probe.timeout_seconds)
+        if probe.exec:
+            return await _exec(probe.exec.command, target, probe.timeout_seconds)
+    except _NoPort as error:
+        return Outcome(False, str(error))
+    if probe.grpc:
+        return Outcome(False, "grpc probes are not supported; use httpGet, tcpSocket or exec")
+    return Outcome(True)
+
+
+async def _http(action: HTTPGetAction, target: Target, timeout: float) -> Outcome:
+    scheme, host, port = action.scheme.lower(), action.host or target.address, _port(action.port, target)
+    path = action.path if action.path.startswith("/") else f"/{action.path}"
+    url = f"{scheme}://{_join(host, port)}{path}"
+    try:
+        async with asyncio.timeout(timeout):
+            status = await _status(action, host, port, path)
+    except TimeoutError:
+        return Outcome(
+            False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
+        )
+    except (OSError, EOFError) as error:
+        return Outcome(False, f'Get "{url}": {_reason(error, host, port)}')
+    except ValueError:
+        return Outcome(False, f'Get "{url}": malformed HTTP response')
+    if 200 <= status < 400:
+        return Outcome(True)
+    return Outcome(False, f"HTTP probe failed with statuscode: {status}")
+
+
+async def _status(action: HTTPGetAction, host: str, port: int, path: str) -> int:
+    context = _unverified() if action.scheme == "HTTPS" else None
+    reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=_BODY)
+    try:
+        writer.write(_request(action, host, port, path))
+        version, _, rest = (await reader.readline()).partition(b" ")
+        if not version:
+            raise EOFError
+        if not version.startswith(b"HTTP/"):
+            raise ValueError(version)
+        status = int(rest[:3])
+        left = _BODY
+        while left > 0 and (data := await reader.read(left)):
+            left -= len(data)
+        return status
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def _request(action: HTTPGetAction, host: str, port: int, path: str) -> bytes:
+    headers = {"Host": _join(host, port), "User-Agent": "kube-probe/1.36", "Accept": "*/*"}
+    headers |= {header.name.title(): header.value for header in action.http_headers} | {"Connection": "close"}
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def _unverified() -> ssl.SSLContext:
+    """A probe asks whether somebody serves, not who: pods serve certificates of their own."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _tcp(action: TCPSocketAction, target: Target, timeout: float) -> Outcome:
+    host, port = action.host or target.address, _port(action.port, target)
+    try:
+        async with asyncio.timeout(timeout):
+            _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return Outcome(False, f"dial tcp {_join(host, port)}: i/o timeout")
+    except OSError as error:
+        return Outcome(False, _reason(error, host, port))
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return Outcome(True)
+
+
+async def _exec(command: Sequence[str], target: Target, timeout: float) -> Outcome:
+    try:
+        code, text = await target.run(command, timeout)
+    except TimeoutError:
+        return Outcome(False, f'command timed out: "{" ".join(command)}" timed out after {timeout:g}s')
+    except PierheadError as error:
+        return Outcome(False, f"command failed: {error}")
+    return Outcome(code == 0, text.strip() or f"command exited with code {code}")
+
+
+class _NoPort(PierheadError):
+    """A probe names a port that its container does not have."""
+
+
+def _port(port: int | str, target: Target) -> int:
+    if isinstance(port, int):
+        return port
+    if port.isdigit():
+        return int(port)
+    if port not in target.ports:
+        raise _NoPort(f"couldn't find port: named port {port} not found")
+    return target.ports[port]
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _reason(error: Exception, host: str, port: int) -> str:
+    if isinstance(error, EOFError):
+        return "EOF"
+    if isinstance(error, ConnectionRefusedError):
+        return f"dial tcp {_join(host, port)}: connect: connection refused"
+    number = getattr(error, "errno", None)
+    text = os.strerror(number).lower() if isinstance(number, int) else str(error)
+    return f"dial tcp {_join(host, port)}: connect: {text}"

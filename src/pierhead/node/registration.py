@@ -1,0 +1,182 @@
+"""``Registration``: the node's own object, and the Lease that says it is alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pierhead.api import Tree
+from pierhead.api.kinds import LEASE, NODE
+from pierhead.client.client import Client
+from pierhead.errors import ApiError
+
+log = logging.getLogger(__name__)
+
+RENEW = 10.0
+"""Seconds between two renewals of the Lease."""
+REFRESH = 300.0
+"""Seconds between two writes of a status in which nothing changed."""
+LEASE_DURATION = 40
+_PODS = 1000
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a node says of itself."""
+
+    name: str
+    zone: str
+    region: str
+    address: str
+    pod_ranges: tuple[str, ...]
+
+    def node(self) -> Tree:
+        machine = platform.machine()
+        labels = {
+            "kubernetes.io/hostname": self.name,
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": _ARCHITECTURES.get(machine, machine),
+            "topology.kubernetes.io/region": self.region,
+            "topology.kubernetes.io/zone": self.zone,
+        }
+        ranges = {"podCIDR": self.pod_ranges[0], "podCIDRs": list(self.pod_ranges)} if self.pod_ranges else {}
+        return {"metadata": {"name": self.name, "labels": labels}, "spec": ranges}
+
+    def status(self) -> Tree:
+        """Without conditions: what does not change while the node runs."""
+        addresses = {"InternalIP": self.address, "Hostname": self.name}
+        return {
+            "addresses": [{"type": kind, "address": value} for kind, value in addresses.items()],
+            "capacity": _capacity(),
+            "allocatable": _capacity(),
+            "nodeInfo": _info(),
+        }
+
+
+class Registration:
+    """Keeps the Node and its Lease. The Node is rarely written: the Lease is what says that the node lives."""
+
+    def __init__(self, client: Client, description: Description, now: Callable[[], float]) -> None:
+        self._client, self._description, self._now = client, description, now
+        self._since = now()
+        self._refreshed = 0.0
+
+    async def register(self) -> None:
+        """Until the API server knows the node."""
+        while True:
+            try:
+                await self._write()
+                return
+            except ApiError as error:
+                log.warning("node %s cannot be registered: %s", self._description.name, error)
+                await asyncio.sleep(1)
+
+    async def run(self) -> None:
+        """Renews until cancelled."""
+        while True:
+            try:
+                await self._renew()
+                if self._now() - self._refreshed >= REFRESH:
+                    await self._write()
+            except ApiError as error:
+                log.warning("node %s: %s", self._description.name, error)
+            await asyncio.sleep(RENEW)
+
+    async def _write(self) -> None:
+        body = self._description.node()
+        try:
+            await self._client.create(NODE, {"kind": NODE.name, "apiVersion": NODE.api_version} | body)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            await self._client.patch(NODE, self._description.name, body, how="strategic")
+        patch = {"status": self._description.status() | {"conditions": self._conditions()}}
+        await self._client.patch(NODE, self._description.name, patch, subresource="status", how="strategic")
+        self._refreshed = self._now()
+
+    async def _renew(self) -> None:
+        """Another's Lease of that name is taken over: there is one agent for a name, or the names are wrong."""
+        name, spec = self._description.name, self._lease()
+        try:
+            await self._client.patch(LEASE, name, {"spec": spec}, "kube-node-lease")
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            await self._create_lease(name, spec)
+
+    async def _create_lease(self, name: str, spec: Tree) -> None:
+        node = await self._client.get(NODE, name)
+        owner = {"apiVersion": NODE.api_version, "kind": NODE.name, "name": name, "uid": node["metadata"]["uid"]}
+        meta = {"name": name, "namespace": "kube-node-lease", "ownerReferences": [owner]}
+        body = {"kind": LEASE.name, "apiVersion": LEASE.api_version, "metadata": meta, "spec": spec}
+        await self._client.create(LEASE, body)
+
+    def _lease(self) -> Tree:
+        renewed = datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return {
+            "holderIdentity": self._description.name,
+            "leaseDurationSeconds": LEASE_DURATION,
+            "renewTime": renewed,
+        }
+
+    def _conditions(self) -> list[Tree]:
+        since, now = _time(self._since), _time(self._now())
+        texts = {
+            "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            "DiskPressure": ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            "PIDPressure": ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            "Ready": ("True", "KubeletReady", "pierhead's node agent is posting ready status"),
+        }
+        return [
+            {"type": kind, "status": status, "reason": reason, "message": message,
+             "lastHeartbeatTime": now, "lastTransitionTime": since}
+            for kind, (status, reason, message) in texts.items()
+        ]  # fmt: skip
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _capacity() -> dict[str, str]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"cpu": str(os.cpu_count() or 1), "memory": f"{memory // 1024}Ki", "pods": str(_PODS)}
+
+
+def _info() -> Tree:
+    machine = platform.machine()
+    boot = _line("/proc/sys/kernel/random/boot_id")
+    identity = _line("/etc/machine-id") or boot
+    return {
+        "machineID": identity.replace("-", ""),
+        "systemUUID": identity,
+        "bootID": boot,
+        "kernelVersion": platform.release(),
+        "osImage": _system(),
+        "containerRuntimeVersion": "process://1",
+        "kubeletVersion": "v1.36.0+pierhead",
+        "kubeProxyVersion": "",
+        "operatingSystem": "linux",
+        "architecture": _ARCHITECTURES.get(machine, machine),
+    }
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"
+
+
+def _line(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

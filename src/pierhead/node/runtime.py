@@ -1,0 +1,87 @@
+"""``Runtime``: what runs a container. The seam between the life of a pod and what a runtime class makes of it.
+
+Law: a runtime knows nothing of the API, of probes or of restarts; it starts one container once, says how it ended, and leaves
+nothing of it behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pierhead.errors import PierheadError
+from pierhead.node.logs import Log
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One run of one container."""
+
+    pod: str
+    """The pod's uid."""
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    log: Log
+    directory: str = "/"
+    user: int | None = None
+    """None: the account of the agent."""
+    group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a container ended."""
+
+    code: int
+    """128 + signal for a process that died of a signal, as every container runtime has it."""
+    signal: int = 0
+
+
+class StartFailed(PierheadError):
+    """The command could not be run; the text says why, for the pod's status."""
+
+
+class Running(Protocol):
+    """A container that was started."""
+
+    @property
+    def id(self) -> str:
+        """``process://4711``."""
+        ...
+
+    async def wait(self) -> Exit:
+        """Until it has ended and nothing of it is left. Exactly one task waits, from the start on.
+
+        Raises:
+            StartFailed: it was never really started, as turned out later.
+        """
+        ...
+
+    async def stop(self, grace: float) -> None:
+        """Asks it to end, and ends it after ``grace`` seconds; returns when `wait` does. May be called again with less grace."""
+        ...
+
+    async def run(self, command: Sequence[str], timeout: float) -> tuple[int, str]:
+        """Runs a command beside it, in the same environment: exit code and output (its first 10 KiB).
+
+        Raises:
+            TimeoutError: it took too long and was ended.
+            StartFailed: it could not be run.
+        """
+        ...
+
+    async def wildcards(self, udp: Collection[int]) -> list[str]:
+        """The addresses such as ``0.0.0.0:8080`` it listens on that mean "every address"; of UDP only the ports in ``udp``."""
+        ...
+
+
+class Runtime(Protocol):
+    """Starts containers of one runtime class."""
+
+    async def start(self, launch: Launch) -> Running:
+        """Raises:
+        StartFailed: the command does not exist, is not executable, or its directory is missing.
+        """
+        ...

@@ -1,0 +1,164 @@
+"""Trees of processes: found in ``/proc`` by what stands in their environment and by their session, and ended whole.
+
+A child that daemonised itself into a session of its own still carries the environment it was given; one that cleared its
+environment is still in the session. Only a process that does both is lost: class ``process`` is no security boundary.
+
+A process is held by a pidfd *before* it is looked at for the second time and signalled, so a number the kernel gave away again is
+never hit. Neither are we ourselves, nor those who started us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from pierhead.errors import PierheadError
+
+_PATIENCE = 5.0
+"""Seconds to go on killing what forks faster than it dies, or sits in the kernel."""
+
+
+class Unkillable(PierheadError):
+    """Processes are left although they were killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a tree is known by."""
+
+    entries: frozenset[bytes]
+    """All of these (``NAME=value``) stand in the environment of each of its processes."""
+    session: int | None = None
+    """A session that is certainly the tree's: its leader is ours and not reaped yet."""
+
+
+def find(marks: Marks) -> dict[int, int]:
+    """The processes of a tree, each with its session; a session that holds one of them belongs to the tree as a whole."""
+    spared = _ourselves()
+    seen = {pid: session for pid, session in _sessions() if pid not in spared}
+    carriers = {pid for pid in seen if marks.entries <= _environment(pid)}
+    sessions = {seen[pid] for pid in carriers} | {marks.session}
+    sessions -= {0, os.getsid(0), None}
+    return {pid: session for pid, session in seen.items() if pid in carriers or session in sessions}
+
+
+async def end(marks: Marks, grace: float = 0.0) -> int:
+    """Ends a tree: SIGTERM, ``grace`` seconds, SIGKILL until nothing is left. Returns how many processes there were.
+
+    Raises:
+        Unkillable: something is left after five seconds of killing.
+    """
+    told = await tell(marks, signal.SIGTERM, grace) if grace > 0 else 0
+    return max(told, await kill(marks))
+
+
+async def kill(marks: Marks) -> int:
+    """SIGKILL until nothing is left: what was forked meanwhile is found by the next look.
+
+    Raises:
+        Unkillable: something is left after five seconds.
+    """
+    deadline, killed = time.monotonic() + _PATIENCE, 0
+    while found := await tell(marks, signal.SIGKILL, 1.0):
+        killed += found
+        if time.monotonic() > deadline:
+            raise Unkillable(f"processes do not end: {sorted(await asyncio.to_thread(find, marks))}")
+    return killed
+
+
+async def tell(marks: Marks, number: int, patience: float) -> int:
+    """Sends a signal (0: none) to every process of a tree, and waits up to ``patience`` seconds until all of them have ended.
+    Returns how many there were."""
+    with _held(await asyncio.to_thread(find, marks)) as held:
+        for pidfd in held:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                for pidfd in held:
+                    await exited(pidfd)
+        return len(held)
+
+
+async def exited(pidfd: int) -> None:
+    """Until the process has ended (it need not be reaped)."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(pidfd, _settle, over)
+    try:
+        await over
+    finally:
+        loop.remove_reader(pidfd)
+
+
+def _settle(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+@contextmanager
+def _held(found: dict[int, int]) -> Iterator[list[int]]:
+    """pidfds of those that are still what they were when they were found."""
+    held: list[int] = []
+    try:
+        for pid, session in found.items():
+            with suppress(ProcessLookupError):
+                held.append(os.pidfd_open(pid))
+                if _session(pid) != session:
+                    os.close(held.pop())
+        yield held
+    finally:
+        for pidfd in held:
+            os.close(pidfd)
+
+
+def _sessions() -> Iterator[tuple[int, int]]:
+    """Every living process and its session; those that ended and only wait for their parent are left out."""
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and (session := _session(int(entry.name))) is not None:
+            yield int(entry.name), session
+
+
+def _session(pid: int) -> int | None:
+    """None: there is no such process, or only what its parent has not fetched yet."""
+    fields = _stat(pid)
+    return None if not fields or fields[0] in (b"Z", b"X") else int(fields[3])
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields after the command's name (which may hold anything): state, parent, group, session, …"""
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
+def _environment(pid: int) -> frozenset[bytes]:
+    """Empty where this account may not look, and for kernel threads."""
+    return frozenset(_read(f"/proc/{pid}/environ").split(b"\0"))
+
+
+def _read(path: str) -> bytes:
+    """Empty where there is nothing to read. A look at every process of the machine wants no buffers and no path objects."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, 65536), b""))
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def _ourselves() -> set[int]:
+    """This process and its ancestors."""
+    found, pid = {0}, os.getpid()
+    while pid not in found:
+        found.add(pid)
+        fields = _stat(pid)
+        pid = int(fields[1]) if fields else 0
+    return found

@@ -1,0 +1,360 @@
+"""Containers as plain processes (`node.process`, `node.tree`, `node.leftovers`), with real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from pierhead.node import leftovers, tree
+from pierhead.node.logs import Log
+from pierhead.node.process import Process, Processes
+from pierhead.node.runtime import Exit, Launch, StartFailed
+
+MARK = "test-" + uuid.uuid4().hex
+
+
+def launch(place: Path, *argv: str, **more: object) -> Launch:
+    environment = {"PATH": os.environ["PATH"]}
+    given = {"environment": environment, "log": Log(place / "0.log")} | more
+    return Launch(uuid.uuid4().hex, "web", argv, **given)  # type: ignore[arg-type]
+
+
+def shell(place: Path, script: str, **more: object) -> Launch:
+    return launch(place, "sh", "-c", script, **more)
+
+
+def output(directory: Path) -> str:
+    lines = (directory / "0.log").read_text().splitlines()
+    return "".join(line.split(" ", 3)[3] + ("\n" if line.split(" ", 3)[2] == "F" else "") for line in lines)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Within five seconds: other processes have a clock of their own."""
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_output_and_exit_code_are_kept(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        container = await Processes(MARK).start(shell(tmp_path, "echo out; echo err >&2; exit 3"))
+        assert await container.wait() == Exit(3)
+
+    asyncio.run(scenario())
+    text = (tmp_path / "0.log").read_text()
+    assert sorted(output(tmp_path).splitlines()) == ["err", "out"]
+    assert " stdout F out" in text
+    assert " stderr F err" in text
+
+
+def test_a_container_has_its_environment_and_its_directory_and_nothing_of_ours(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        given = {"PATH": os.environ["PATH"], "POD_IP": "127.64.0.7"}
+        found = shell(tmp_path, "env; pwd", environment=given, directory="/usr")
+        await (await Processes(MARK).start(found)).wait()
+
+    asyncio.run(scenario())
+    lines = output(tmp_path).splitlines()
+    assert "POD_IP=127.64.0.7" in lines
+    assert "/usr" in lines
+    assert {line.split("=")[0] for line in lines if "=" in line} <= {
+        "PATH", "POD_IP", "PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE", "PIERHEAD_POD", "PIERHEAD_CONTAINER", "PIERHEAD_REGION"
+    }  # fmt: skip
+
+
+def test_death_by_signal_is_told_as_container_runtimes_do(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        container = await Processes(MARK).start(shell(tmp_path, "kill -SEGV $$"))
+        assert await container.wait() == Exit(139, 11)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["no-such-command"], 'exec: "no-such-command": executable file not found in $PATH'),
+        (["/no/such"], 'exec: "/no/such": stat /no/such: no such file or directory'),
+        (["/etc/passwd"], 'exec: "/etc/passwd": permission denied'),
+        (["/etc"], 'exec: "/etc": is a directory'),
+        ([], "no command specified: a process has no image that could name one"),
+        (["echo", "a\0b"], "cannot start a process: embedded null byte in its command or environment"),
+    ],
+)
+def test_a_command_that_cannot_run_is_named(tmp_path: Path, argv: list[str], text: str) -> None:
+    async def scenario() -> None:
+        found = launch(tmp_path, *argv)
+        with pytest.raises(StartFailed) as caught:
+            await Processes(MARK).start(found)
+        assert str(caught.value) == text
+        found.log.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        found = launch(tmp_path, "true", directory="/no/such")
+        with pytest.raises(StartFailed, match=r'chdir to cwd \("/no/such"\) set in workingDir failed: no such file'):
+            await Processes(MARK).start(found)
+        found.log.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_the_kernel_refuses_to_run_is_a_failed_start(tmp_path: Path) -> None:
+    script = tmp_path / "run"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+
+    async def scenario() -> None:
+        container = await Processes(MARK).start(launch(tmp_path, str(script)))
+        with pytest.raises(StartFailed, match="No such file or directory"):
+            await container.wait()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another account")
+def test_root_runs_it_as_somebody_else(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        await (await Processes(MARK).start(launch(tmp_path, "id", "-u", user=65534))).wait()
+
+    asyncio.run(scenario())
+    assert output(tmp_path) == "65534\n"
+
+
+def stop(directory: Path, script: str, grace: float) -> tuple[Exit, float]:
+    """Starts a script that prints ``up``, stops it; how it ended and how long that took."""
+
+    async def scenario() -> tuple[Exit, float]:
+        container = await Processes(MARK).start(shell(directory, script))
+        await until(lambda: "up" in output(directory))
+        begun = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            ended = tasks.create_task(container.wait())
+            tasks.create_task(container.stop(grace))
+        return ended.result(), time.monotonic() - begun
+
+    return asyncio.run(scenario())
+
+
+def test_sigterm_comes_first(tmp_path: Path) -> None:
+    script = "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done"
+    assert stop(tmp_path, script, 30)[0] == Exit(0)
+    assert output(tmp_path).endswith("bye\n")
+
+
+def test_sigkill_comes_after_the_grace_period(tmp_path: Path) -> None:
+    ended, took = stop(tmp_path, "trap '' TERM; echo up; while :; do sleep 0.01; done", 0.2)
+    assert ended == Exit(137, 9)
+    assert 0.2 <= took < 2
+
+
+def test_without_grace_there_is_no_sigterm(tmp_path: Path) -> None:
+    assert stop(tmp_path, "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done", 0)[0] == Exit(137, 9)
+    assert "bye" not in output(tmp_path)
+
+
+def test_children_of_a_shell_may_use_the_grace_period_after_the_shell_has_ended(tmp_path: Path) -> None:
+    child = "trap 'sleep 0.2; echo served; exit' TERM; while :; do sleep 0.01; done"
+    stop(tmp_path, f'sh -c "{child}" & echo up; wait', 5)
+    assert output(tmp_path).endswith("served\n")
+
+
+def test_less_grace_may_be_given_later(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        container = await Processes(MARK).start(shell(tmp_path, "trap '' TERM; echo up; while :; do sleep 0.01; done"))
+        await until(lambda: "up" in output(tmp_path))
+        async with asyncio.TaskGroup() as tasks:
+            ended = tasks.create_task(container.wait())
+            tasks.create_task(container.stop(60))
+            await asyncio.sleep(0.02)
+            tasks.create_task(container.stop(0))
+        assert ended.result() == Exit(137, 9)
+
+    asyncio.run(scenario())
+
+
+GRANDCHILDREN = """
+sleep 1000 & echo $!
+setsid sleep 1000 & echo $!
+env -i sleep 1000 & echo $!
+(setsid sh -c 'sleep 1000 & echo $!; wait' &)
+"""
+
+
+def test_nothing_of_a_tree_is_left_however_it_ends(tmp_path: Path) -> None:
+    async def scenario() -> list[int]:
+        container = await Processes(MARK).start(shell(tmp_path, f"{GRANDCHILDREN} while :; do sleep 0.01; done"))
+        ended = asyncio.ensure_future(container.wait())
+        await until(lambda: len(output(tmp_path).split()) == 4)
+        pids = [int(word) for word in output(tmp_path).split()]
+        assert all(map(alive, pids))
+        os.kill(int(container.id.removeprefix("process://")), signal.SIGKILL)
+        await ended
+        return pids
+
+    assert not [pid for pid in asyncio.run(scenario()) if alive(pid)]
+
+
+def test_containers_of_one_pod_are_trees_of_their_own(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        processes = Processes(MARK)
+        first = shell(tmp_path / "a", "sleep 1000")
+        second = Launch(first.pod, "sidecar", ["sleep", "1000"], first.environment, Log(tmp_path / "b" / "0.log"))
+        one, two = await processes.start(first), await processes.start(second)
+        other = asyncio.ensure_future(two.wait())
+        await asyncio.gather(one.wait(), one.stop(5))
+        assert alive(int(two.id.removeprefix("process://")))
+        await two.stop(0)
+        await other
+
+    asyncio.run(scenario())
+
+
+def with_container(directory: Path, script: str, use: Callable[[Process], Awaitable[None]]) -> None:
+    async def scenario() -> None:
+        container = await Processes(MARK).start(shell(directory, script))
+        ended = asyncio.ensure_future(container.wait())
+        await until(lambda: "up" in output(directory))
+        await use(container)
+        await container.stop(0)
+        await ended
+
+    asyncio.run(scenario())
+
+
+def test_a_command_beside_it_has_its_environment(tmp_path: Path) -> None:
+    async def use(container: Process) -> None:
+        code, text = await container.run(["sh", "-c", "echo $PIERHEAD_CONTAINER; echo oh >&2; exit 4"], 5)
+        assert code == 4
+        assert sorted(text.split()) == ["oh", "web"]
+
+    with_container(tmp_path, "echo up; sleep 1000", use)
+
+
+def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    async def use(container: Process) -> None:
+        with pytest.raises(TimeoutError):
+            await container.run(["sleep", "1000"], 0.05)
+
+    with_container(tmp_path, "echo up; sleep 1000", use)
+
+
+def test_the_output_of_a_command_is_bounded(tmp_path: Path) -> None:
+    async def use(container: Process) -> None:
+        _, text = await container.run(["sh", "-c", "yes | head -c 300000"], 5)
+        assert len(text) == 10 * 1024
+
+    with_container(tmp_path, "echo up; sleep 1000", use)
+
+
+def test_who_listens_on_every_address_is_found(tmp_path: Path) -> None:
+    script = "import socket; s = socket.create_server(('{}', 0)); print('up', s.getsockname()[1], flush=True); input()"
+
+    def listening(address: str) -> tuple[int, list[str]]:
+        found: list[str] = []
+        directory = tmp_path / address
+
+        async def use(container: Process) -> None:
+            found.extend(await container.wildcards([]))
+
+        program = script.format(address).replace("input()", "import time; time.sleep(1000)")
+        with_container(directory, f'exec {sys.executable} -c "{program}"', use)
+        return int(output(directory).split()[1]), found
+
+    port, found = listening("0.0.0.0")
+    assert found == [f"0.0.0.0:{port}"]
+    assert listening("127.0.0.1")[1] == []
+
+
+def test_what_a_killed_agent_left_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    """The agent is another process here; its pod's children outlive it."""
+    program = f"""
+import asyncio, os, sys
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from pierhead.node import leftovers
+from pierhead.node.logs import Log
+from pierhead.node.process import Processes
+from pierhead.node.runtime import Launch
+async def main():
+    for place in ("ours", "theirs"):
+        mark = leftovers.mark(Path(r"{tmp_path}") / place)
+        script = "sleep 1000 & echo $!; env -i sleep 1000 & echo $!; setsid sleep 1000 & echo $!; wait"
+        log = Log(Path(r"{tmp_path}") / place / "0.log")
+        await Processes(mark).start(Launch("uid", "web", ["sh", "-c", script], {{"PATH": os.environ["PATH"]}}, log))
+    await asyncio.sleep(1000)
+asyncio.run(main())
+"""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+
+    def pids(place: Path) -> list[int]:
+        return [int(word) for word in output(place).split()] if (place / "0.log").exists() else []
+
+    async def scenario() -> None:
+        agent = subprocess.Popen([sys.executable, "-c", program])  # noqa: ASYNC220
+        await until(lambda: len(pids(ours)) == 3 and len(pids(theirs)) == 3)
+        agent.kill()
+        agent.wait()
+        assert all(map(alive, pids(ours)))
+        assert await leftovers.end(leftovers.mark(ours)) == 3
+        assert not any(map(alive, pids(ours)))
+        assert all(map(alive, pids(theirs)))
+        await leftovers.end(leftovers.mark(theirs))
+        assert not any(map(alive, pids(theirs)))
+
+    asyncio.run(scenario())
+
+
+def test_a_mark_is_made_once(tmp_path: Path) -> None:
+    assert leftovers.mark(tmp_path / "a") == leftovers.mark(tmp_path / "a") != leftovers.mark(tmp_path / "b")
+
+
+def test_we_ourselves_are_never_found() -> None:
+    entries = next(iter(os.environ.items()))
+    marks = tree.Marks(frozenset({f"{entries[0]}={entries[1]}".encode()}))
+    assert os.getpid() not in tree.find(marks)
+    assert os.getppid() not in tree.find(marks)
+
+
+def test_many_processes_start_quickly(tmp_path: Path) -> None:
+    """~2 ms each; the bound only notices when a thread or a second process is started for each."""
+
+    async def scenario() -> float:
+        processes = Processes(MARK)
+        begun = time.monotonic()
+        containers = [await processes.start(launch(tmp_path / str(i), "sleep", "1000")) for i in range(20)]
+        took = time.monotonic() - begun
+        waits = [asyncio.ensure_future(container.wait()) for container in containers]
+        await asyncio.gather(*(container.stop(0) for container in containers))
+        await asyncio.gather(*waits)
+        return took
+
+    assert asyncio.run(scenario()) < 1.0
+
+
+def test_a_container_that_never_stops_writing_does_not_hold_up_the_loop(tmp_path: Path) -> None:
+    async def use(container: Process) -> None:
+        for _ in range(50):
+            async with asyncio.timeout(0.5):
+                await asyncio.sleep(0)
+
+    with_container(tmp_path, "echo up; yes", use)
