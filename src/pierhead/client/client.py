@@ -11,6 +11,7 @@ import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.kind import Kind
+from pierhead.api.kinds import POD
 from pierhead.client.transport import Response, Transport
 from pierhead.errors import ApiError
 
@@ -71,6 +72,16 @@ class Client:
             ApiError: 409 AlreadyExists, 422 Invalid, 403 when the namespace is being deleted, 404 when it does not exist.
         """
         return await self._call("POST", kind.path(obj["metadata"].get("namespace", "")), obj)
+
+    async def bind(self, name: str, namespace: str, node: str) -> None:
+        """Gives a pod to a node, once and for all. Raises: ApiError 404; 409 when it has one already."""
+        body = {
+            "kind": "Binding",
+            "apiVersion": "v1",
+            "metadata": {"name": name, "namespace": namespace},
+            "target": {"kind": "Node", "apiVersion": "v1", "name": node},
+        }
+        await self._call("POST", POD.path(namespace, name, "binding"), body)
 
     async def update(self, kind: Kind, obj: Tree, subresource: str = "") -> Tree:
         """Replaces the object (or its ``status``).

@@ -93,6 +93,7 @@ class Informer(Generic[V]):
         self._objects: dict[str, V] = {}
         self._indexes: list[Index[V]] = []
         self._handlers: list[Handler[V]] = []
+        self._waiters: dict[asyncio.Future[None], Callable[[], bool]] = {}
         self._namespaces = self.index(lambda found: [found.metadata.namespace])
 
     def get(self, name: str, namespace: str = "") -> V | None:
@@ -117,6 +118,21 @@ class Informer(Generic[V]):
         for value in list(self._objects.values()):
             handler(Change(None, value))
         return lambda: self._handlers.remove(handler)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Waits until something holds of what is known here; asked again after each event. A loop that has written waits for its
+        own write with it, so that it never decides twice on the same old state."""
+        if not holds():
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiters[waiting] = holds
+            try:
+                await waiting
+            finally:
+                del self._waiters[waiting]
+
+    async def reached(self, revision: str) -> None:
+        """Waits until the write that was answered with this resourceVersion is seen here."""
+        await self.until(lambda: self.revision >= int(revision or 0))
 
     async def run(self) -> None:
         """Follows the server until cancelled."""
@@ -147,6 +163,7 @@ class Informer(Generic[V]):
             self._replace(key, value)
         self.revision = int(found.metadata.resource_version)
         self.synced.set()
+        self._wake()
 
     async def _watch(self) -> None:
         timeout = int(WATCH_SECONDS * (1 + self._chance()))
@@ -159,6 +176,12 @@ class Informer(Generic[V]):
         if event.type != "BOOKMARK":
             self._replace(value.key, None if event.type == "DELETED" else value)
         self.revision = int(value.metadata.resource_version)
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiting, holds in self._waiters.items():
+            if not waiting.done() and holds():
+                waiting.set_result(None)
 
     def _replace(self, key: str, new: V | None) -> None:
         """One name may stand for another object by now: then the old one went and the new one came."""

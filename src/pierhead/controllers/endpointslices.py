@@ -1,0 +1,97 @@
+"""EndpointSlices of Services with a selector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pierhead.api.kinds import ENDPOINT_SLICE, NODE, POD, SERVICE
+from pierhead.api.views import EndpointSlice, Node, Pod, Service
+from pierhead.client.client import Client
+from pierhead.client.events import Recorder
+from pierhead.client.informer import Change, Informer
+from pierhead.client.informers import Informers
+from pierhead.controllers.loop import Loop, split
+from pierhead.controllers.selection import Selection
+from pierhead.controllers.slicewriter import SliceWriter
+from pierhead.core import backing, packing, slices, topology
+from pierhead.errors import ApiError
+
+
+class EndpointSlices(Loop):
+    """Keys: Services."""
+
+    name = "endpointslice-controller"
+
+    def __init__(self, client: Client, informers: Informers, selection: Selection, recorder: Recorder) -> None:
+        super().__init__()
+        self._selection = selection
+        self._recorder = recorder
+        self._services: Informer[Service] = informers.of(SERVICE)
+        self._nodes: Informer[Node] = informers.of(NODE)
+        self._slices: Informer[EndpointSlice] = informers.of(ENDPOINT_SLICE)
+        self._writer = SliceWriter(client, self._slices)
+        self._by_service = self._slices.index(lambda found: owned_by(found, slices.MANAGER))
+        self._automatic = self._services.index(lambda found: ["auto"] if topology.is_automatic(found) else [])
+        self._waiting: dict[str, set[str]] = {}
+        """Node that does not exist → Services with pods on it."""
+        self._times: dict[str, dict[str, str]] = {}
+        """Service → times of its last changes that were written."""
+        pods: Informer[Pod] = informers.of(POD)
+        pods.subscribe(self._pod_changed)
+        self._services.subscribe(lambda change: self.queue.add(change.latest.key))
+        self._nodes.subscribe(self._node_changed)
+        self._slices.subscribe(self._slice_changed)
+
+    async def reconcile(self, key: str) -> None:
+        """Writes what the pods of a Service ask for. A Service that is gone, or selects no more, is not looked after."""
+        namespace, name = split(key)
+        service = self._services.get(name, namespace)
+        if service is None:
+            self._times.pop(key, None)
+            return
+        if not backing.is_selecting(service):
+            return
+        pods = self._selection.pods(service)
+        capacity = topology.capacity_of(self._nodes.list()) if topology.is_automatic(service) else topology.UNKNOWN
+        found = slices.decide(service, pods, self._nodes.get, self._by_service[key], capacity=capacity)
+        for note in found.notes:
+            self._recorder.note(SERVICE, service, note.reason, note.message, type=note.type)
+        for node in found.missing_nodes:
+            self._waiting.setdefault(node, set()).add(key)
+        times, time = backing.trigger(self._times.get(key, {}), service, pods)
+        try:
+            await self._writer.write(found.plan, trigger=time)
+        except ApiError as error:
+            if error.code != 409:
+                self._failed(service, error)
+            raise
+        self._times[key] = times
+
+    def _failed(self, service: Service, error: ApiError) -> None:
+        text = f"Error updating Endpoint Slices for Service {service.key}: {error.message}"
+        self._recorder.note(SERVICE, service, "FailedToUpdateEndpointSlices", text)
+
+    def _pod_changed(self, change: Change[Pod]) -> None:
+        for key in self._selection.services(change):
+            self.queue.add(key)
+
+    def _node_changed(self, change: Change[Node]) -> None:
+        """A zone that a node gets later is not written into endpoints it already has, as in Kubernetes."""
+        for key in self._waiting.pop(change.latest.metadata.name, ()):
+            self.queue.add(key)
+        before, after = (topology.capacity_of([node]) if node else None for node in change)
+        if before != after:
+            for service in self._automatic["auto"]:
+                self.queue.add(service.key)
+
+    def _slice_changed(self, change: Change[EndpointSlice]) -> None:
+        for found in change:
+            for key in owned_by(found, slices.MANAGER) if found else ():
+                self.queue.add(key)
+
+
+def owned_by(found: EndpointSlice, manager: str) -> Iterable[str]:
+    """The key of a slice's Service, when this manager looks after the slice."""
+    if found.service and found.metadata.labels.get(packing.MANAGED_BY_LABEL) == manager:
+        return [f"{found.metadata.namespace}/{found.service}"]
+    return []

@@ -1,0 +1,110 @@
+"""The Service ``kubernetes`` in ``default``: the API itself, under the first address of the range."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from pierhead.api import Tree
+from pierhead.api.kind import Kind
+from pierhead.api.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE
+from pierhead.api.network import Network
+from pierhead.api.views import (
+    Endpoint,
+    EndpointAddress,
+    EndpointConditions,
+    EndpointPort,
+    Endpoints,
+    EndpointSlice,
+    EndpointSubset,
+    EndpointSubsetPort,
+    Object,
+    ObjectMeta,
+    tree_of,
+)
+from pierhead.client.client import Client
+from pierhead.client.informer import Change, Informer
+from pierhead.client.informers import Informers
+from pierhead.controllers.loop import Loop
+from pierhead.core.backing import family_of
+from pierhead.core.mirroring import SKIP_LABEL
+from pierhead.core.packing import SERVICE_LABEL
+
+NAME, NAMESPACE = "kubernetes", "default"
+
+
+class KubernetesService(Loop):
+    """One key. ``address``: where the API server listens, (IP, port)."""
+
+    name = "kubernetes-service-controller"
+    workers = 1
+
+    def __init__(self, client: Client, informers: Informers, network: Network, address: tuple[str, int]) -> None:
+        super().__init__()
+        self._client = client
+        self._network = network
+        self._address = address
+        self._services: Informer[Object] = informers.of(SERVICE)
+        self._endpoints: Informer[Endpoints] = informers.of(ENDPOINTS)
+        self._slices: Informer[EndpointSlice] = informers.of(ENDPOINT_SLICE)
+        for kind in (SERVICE, ENDPOINTS, ENDPOINT_SLICE):
+            informer: Informer[Object] = informers.of(kind)
+            informer.subscribe(self._changed)
+        self.queue.add(NAME)
+
+    async def reconcile(self, key: str) -> None:
+        """Makes what is missing; repairs addresses. An API on an address that endpoints may not have gets none."""
+        ip, port = self._address
+        if self._services.get(NAME, NAMESPACE) is None:
+            await self._client.create(SERVICE, service(self._network, port))
+        if ip_address(ip).is_loopback and not self._network.loopback_endpoints:
+            return
+        endpoints, slice_ = endpoints_of(ip, port), slice_of(ip, port)
+        found = self._endpoints.get(NAME, NAMESPACE)
+        if found is None or found.subsets != endpoints.subsets:
+            await self._put(ENDPOINTS, endpoints, found)
+        held = self._slices.get(NAME, NAMESPACE)
+        if held is None or (held.endpoints, held.ports) != (slice_.endpoints, slice_.ports):
+            await self._put(ENDPOINT_SLICE, slice_, held)
+
+    async def _put(self, kind: Kind, wanted: Object, found: Object | None) -> None:
+        body = tree_of(kind, wanted)
+        if found is None:
+            await self._client.create(kind, body)
+        else:
+            body["metadata"]["resourceVersion"] = found.metadata.resource_version
+            await self._client.update(kind, body)
+
+    def _changed(self, change: Change[Object]) -> None:
+        if change.latest.key == f"{NAMESPACE}/{NAME}":
+            self.queue.add(NAME)
+
+
+def service(network: Network, port: int) -> Tree:
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    first = network.service_ranges[0]
+    return {
+        "kind": "Service",
+        "apiVersion": "v1",
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": str(first[1]),
+            "ipFamilies": [f"IPv{first.version}"],
+            "ipFamilyPolicy": "SingleStack",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+            "sessionAffinity": "None",
+        },
+    }
+
+
+def endpoints_of(ip: str, port: int) -> Endpoints:
+    """Not mirrored: its slice has a name of its own."""
+    meta = ObjectMeta(NAME, namespace=NAMESPACE, labels={SKIP_LABEL: "true"})
+    subset = EndpointSubset((EndpointAddress(ip),), (), (EndpointSubsetPort(port, "https"),))
+    return Endpoints(meta, (subset,))
+
+
+def slice_of(ip: str, port: int) -> EndpointSlice:
+    meta = ObjectMeta(NAME, namespace=NAMESPACE, labels={SERVICE_LABEL: NAME})
+    endpoint = Endpoint((ip,), EndpointConditions(ready=True))
+    return EndpointSlice(meta, family_of(ip), (endpoint,), (EndpointPort("https", "TCP", port),))

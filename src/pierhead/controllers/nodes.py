@@ -1,0 +1,85 @@
+"""Nodes that are heard of no more."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from pierhead.api import Tree
+from pierhead.api.kinds import LEASE, NODE, POD
+from pierhead.api.views import Lease, Node, Pod
+from pierhead.client.client import Client
+from pierhead.client.events import Recorder
+from pierhead.client.informer import Change, Informer
+from pierhead.client.informers import Informers
+from pierhead.controllers.loop import Loop
+
+GRACE = 40.0
+"""Seconds without a heartbeat (a renewed Lease, a written status) after which a node's state is unknown."""
+LEASES = "kube-node-lease"
+
+
+class Nodes(Loop):
+    """Keys: names of nodes. Silence is measured on our own clock, from when we saw a node's last sign of life."""
+
+    name = "node-controller"
+
+    def __init__(self, client: Client, informers: Informers, recorder: Recorder) -> None:
+        super().__init__()
+        self._client = client
+        self._recorder = recorder
+        self._seen: dict[str, float] = {}
+        self._nodes: Informer[Node] = informers.of(NODE)
+        self._pods: Informer[Pod] = informers.of(POD)
+        self._on_node = self._pods.index(lambda pod: [pod.spec.node_name])
+        leases: Informer[Lease] = informers.of(LEASE)
+        self._nodes.subscribe(self._node_changed)
+        leases.subscribe(self._lease_changed)
+
+    async def reconcile(self, key: str) -> float | None:
+        """A silent node's Ready becomes Unknown, and with it no pod on it counts as ready."""
+        node = self._nodes.get(key)
+        if node is None:
+            self._seen.pop(key, None)
+            return None
+        left = self._seen.get(key, 0.0) + GRACE - asyncio.get_running_loop().time()
+        if left > 0:
+            return left
+        if node.ready:
+            await self._client.patch(NODE, key, _unknown(), subresource="status", how="strategic")
+            self._recorder.note(NODE, node, "NodeNotReady", f"Node {key} status is now: NodeNotReady", type="Normal")
+        for pod in self._on_node[key]:
+            if pod.ready:
+                await self._client.patch(
+                    POD, pod.metadata.name, _not_ready(), pod.metadata.namespace, subresource="status", how="strategic"
+                )
+                self._recorder.note(POD, pod, "NodeNotReady", "Node is not ready")
+        return GRACE
+
+    def _node_changed(self, change: Change[Node]) -> None:
+        if change.new is not None and change.new.ready:
+            self._heard(change.new.metadata.name)
+        elif change.new is None:
+            self.queue.add(change.latest.metadata.name)
+
+    def _lease_changed(self, change: Change[Lease]) -> None:
+        if change.new is not None and change.new.metadata.namespace == LEASES:
+            self._heard(change.new.metadata.name)
+
+    def _heard(self, name: str) -> None:
+        self._seen[name] = asyncio.get_running_loop().time()
+        self.queue.add_after(name, GRACE)
+
+
+def _unknown() -> Tree:
+    return _condition("Unknown", "NodeStatusUnknown", "The node stopped posting its status.")
+
+
+def _not_ready() -> Tree:
+    return _condition("False", "NodeNotReady", "The node stopped posting its status.")
+
+
+def _condition(status: str, reason: str, message: str) -> Tree:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    found = {"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": now}
+    return {"status": {"conditions": [found]}}
