@@ -114,7 +114,7 @@ def _plays(step: dict[str, Any]) -> bool:
     if request["method"] == "DELETE":
         return len(path.split("/namespaces/{ns}/")[1].split("/")) == 2 and response["status"] == 200
     if request["method"] == "GET":
-        return response["status"] == 200
+        return bool(response["status"] == 200)
     given = request.get("body")
     ours = isinstance(given, dict) and "$base64" not in given and set(request.get("headers") or {}) <= {"Content-Type"}
     text = json.dumps(response.get("body"))
@@ -127,7 +127,7 @@ def _plays(step: dict[str, Any]) -> bool:
         "already exists",
     )
     outcome = response["status"] in (200, 201, 422) or "Internal error occurred" in text
-    return ours and media in JSON_MEDIA and outcome and not any(word in text for word in foreign)
+    return bool(ours and media in JSON_MEDIA and outcome and not any(word in text for word in foreign))
 
 
 def _collect() -> list[Any]:
