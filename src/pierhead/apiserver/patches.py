@@ -34,10 +34,8 @@ class Patched:
 
 
 def applied(request: Request, kind: Kind, old: Tree) -> Patched:
-    """Raises: ApiError 415 for another content type, else as the formats have it for what cannot be applied."""
-    media = _media(request)
-    if media not in (JSON, MERGE, STRATEGIC):
-        raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+    """Raises: ApiError 415, or as the formats have it for what cannot be applied."""
+    media = patch_media(request)
     patch = parse_json(request.body)
     doubles = repeated_keys(request.body)
     if media == JSON:
@@ -54,7 +52,7 @@ def applied_to_view(request: Request, view: Tree) -> Any:
         ApiError: as ``applied``.
     """
     patch = parse_json(request.body)
-    return json_patch(view, patch) if _media(request) == JSON else merge_patch(view, patch)
+    return json_patch(view, patch) if patch_media(request) == JSON else merge_patch(view, patch)
 
 
 def undecodable(request: Request, old: Tree, patched: Patched, why: str) -> ApiError:
@@ -64,7 +62,7 @@ def undecodable(request: Request, old: Tree, patched: Patched, why: str) -> ApiE
     """
     _, handled, rest = why.partition(" cannot be handled as a ")
     why = rest.partition(": ")[2] if handled else why
-    if _media(request) != STRATEGIC:
+    if patch_media(request) != STRATEGIC:
         value = msgspec.json.encode(_in_order(old, patched.tree)).decode()
         return invalid("", "", "", [invalid_value("patch", value, why)])
     _, mistyped, wanted = why.rpartition(" of type ")
@@ -85,5 +83,13 @@ def _in_order(old: Any, new: Any) -> Any:
     return new
 
 
-def _media(request: Request) -> str:
-    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+def patch_media(request: Request) -> str:
+    """The content type of a patch of a format we know.
+
+    Raises:
+        ApiError: 415.
+    """
+    media = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media not in (JSON, MERGE, STRATEGIC):
+        raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+    return media

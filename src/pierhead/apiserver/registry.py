@@ -55,8 +55,8 @@ class Context:
     """The circumstances of one write request."""
 
     write: Write
-    manager: str = ""
-    """The field manager; empty: managedFields are not touched."""
+    manager: str
+    """The field manager."""
     warnings: list[str] = field(default_factory=list)
     """Collected on the way, for the answer."""
 
@@ -90,7 +90,7 @@ class Registry:
         self.network = network
         self._claims = StoredClaims(store)
 
-    def context(self, user: str, manager: str = "", *, dry_run: bool = False, subresource: str = "") -> Context:
+    def context(self, user: str, manager: str, *, dry_run: bool = False, subresource: str = "") -> Context:
         return Context(Write(rfc3339(), self.network, user, dry_run, subresource), manager)
 
     # -- create ---------------------------------------------------------------------------------------------
@@ -116,12 +116,12 @@ class Registry:
     def _prepare_create(self, kind: Kind, obj: Tree, context: Context) -> Allocation:
         strategy, write = kind.strategy, context.write
         _give_birth(obj["metadata"], write.now)
+        _record(kind, obj, None, context)
         strategy.prepare_create(obj, write)
         allocation = self._allocate(kind, obj, None, write)
         _refuse(kind, obj, [*metadata.validate(kind, obj), *strategy.validate(obj, write)])
         _refuse_versioned(obj["metadata"])
         context.warnings.extend(strategy.warnings(obj, None))
-        _record(kind, obj, None, context)
         return allocation
 
     async def _commit_create(self, kind: Kind, obj: Tree, allocation: Allocation, context: Context) -> Outcome:
@@ -160,10 +160,10 @@ class Registry:
             if entry is None:
                 raise not_found(route.name, route.kind.plural, route.kind.group)
             new, old = make(entry), _decode(entry.value)
+            owners = new["metadata"].get("managedFields")
             allocation = self._prepare_update(route.kind, new, old, context)
-            if new == old and not allocation.take and not allocation.release:
+            if owners in (None, old["metadata"].get("managedFields")) and _same(new, old):
                 return Outcome(entry.value)
-            _record(route.kind, new, old, context)
             try:
                 return await self._commit_change(route.kind, new, entry, allocation, context)
             except PreconditionFailed:
@@ -172,6 +172,7 @@ class Registry:
 
     def _prepare_update(self, kind: Kind, new: Tree, old: Tree, context: Context) -> Allocation:
         strategy, write = kind.strategy, context.write
+        _record(kind, new, old, context)
         _carry_over(new["metadata"], old["metadata"])
         strategy.prepare_update(new, old, write)
         allocation = Allocation((), ()) if write.subresource else self._allocate(kind, new, old, write)
@@ -298,22 +299,27 @@ def _carry_over(new: Tree, old: Tree) -> None:
         else:
             new.pop(name, None)
     new.pop("selfLink", None)
-    if "managedFields" not in new and "managedFields" in old:
-        new["managedFields"] = old["managedFields"]
+
+
+def _same(new: Tree, old: Tree) -> bool:
+    """Whether nothing changed but who owns it."""
+    if any(new.get(name) != old.get(name) for name in new.keys() | old.keys() if name != "metadata"):
+        return False
+    one, other = new["metadata"], old["metadata"]
+    return all(one.get(name) == other.get(name) for name in one.keys() | other.keys() if name != "managedFields")
 
 
 def _record(kind: Kind, new: Tree, old: Tree | None, context: Context) -> None:
-    if context.manager:
-        record(
-            new,
-            old,
-            manager=context.manager,
-            operation="Update",
-            subresource=context.write.subresource,
-            api_version=kind.api_version,
-            now=context.write.now,
-            message=message(kind.message),
-        )
+    record(
+        new,
+        old,
+        manager=context.manager,
+        operation="Update",
+        subresource=context.write.subresource,
+        api_version=kind.api_version,
+        now=context.write.now,
+        message=message(kind.message),
+    )
 
 
 def _refuse(kind: Kind, obj: Tree, causes: Sequence[Cause]) -> None:

@@ -16,7 +16,7 @@ from pierhead.apiserver.nodelink import LogQuery, NodeLink
 from pierhead.apiserver.options import write_options
 from pierhead.apiserver.patches import applied_to_view
 from pierhead.apiserver.reads import found
-from pierhead.apiserver.registry import ATTEMPTS, MODIFIED, Registry
+from pierhead.apiserver.registry import ATTEMPTS, MODIFIED, Registry, rfc3339
 from pierhead.apiserver.request import Request, body_media
 from pierhead.apiserver.router import Route
 from pierhead.errors import ApiError, Cause, PreconditionFailed, bad_request, conflict, invalid
@@ -90,7 +90,7 @@ class Subresources:
         for _ in range(ATTEMPTS):
             entry = found(self._registry.store, route)
             pod = _decode(entry.value)
-            _bind(route, pod, target, binding.get("metadata", {}), self._registry.context("").write.now)
+            _bind(route, pod, target, binding.get("metadata", {}), rfc3339())
             try:
                 if not options.dry_run:
                     await self._registry.mark(route.kind, pod, entry)

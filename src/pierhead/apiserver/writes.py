@@ -12,7 +12,7 @@ from pierhead.api.kind import Kind
 from pierhead.apiserver import answer, auth
 from pierhead.apiserver.answer import Answer
 from pierhead.apiserver.options import WriteOptions, write_options
-from pierhead.apiserver.patches import applied, undecodable
+from pierhead.apiserver.patches import applied, patch_media, undecodable
 from pierhead.apiserver.reads import is_revision
 from pierhead.apiserver.registry import MODIFIED, Context, Registry
 from pierhead.apiserver.request import Request, body_media
@@ -69,6 +69,7 @@ class Writes:
     async def patch(self, request: Request, route: Route) -> Answer:
         """Raises: ApiError."""
         form, options = request.form, write_options(request, "Patch")
+        patch_media(request)  # refused before anything is looked at
         context = self._context(request, route, options)
 
         def wanted(entry: Entry) -> Tree:
