@@ -14,13 +14,13 @@ from pierhead.api.rules import (
     dns1123_subdomain,
     invalid_values,
     legacy_address,
-    not_supported,
+    optional_causes,
     ordinary_address,
     port_number,
+    protocol_causes,
     qualified_name,
     required,
 )
-from pierhead.api.services_spec import PROTOCOLS
 from pierhead.api.strategy import Strategy, Write
 from pierhead.errors import Cause
 
@@ -71,12 +71,11 @@ def _subsets(obj: Tree, *, known: frozenset[str], loopback: bool) -> list[Cause]
 
 
 def _address(path: str, entry: Tree, *, known: frozenset[str], loopback: bool) -> list[Cause]:
-    ip, hostname, node = entry.get("ip") or "", entry.get("hostname") or "", entry.get("nodeName")
+    ip, hostname = entry.get("ip") or "", entry.get("hostname") or ""
     causes = legacy_address(f"{path}.ip", ip, known)
     if hostname:
         causes += invalid_values(f"{path}.hostname", hostname, dns1123_label(hostname))
-    if node is not None:
-        causes += invalid_values(f"{path}.nodeName", node, dns1123_subdomain(node))
+    causes += optional_causes(f"{path}.nodeName", entry.get("nodeName"), dns1123_subdomain)
     return causes + invalid_values(f"{path}.ip", ip, ordinary_address(ip, loopback=loopback))
 
 
@@ -88,11 +87,5 @@ def _port(path: str, port: Tree, *, named: bool) -> list[Cause]:
     elif named:
         causes.append(required(f"{path}.name"))
     causes += invalid_values(f"{path}.port", number, port_number(number))
-    if not protocol:
-        causes.append(required(f"{path}.protocol"))
-    elif protocol not in PROTOCOLS:
-        causes.append(not_supported(f"{path}.protocol", protocol, PROTOCOLS))
-    application = port.get("appProtocol")
-    if application is not None:
-        causes += invalid_values(f"{path}.appProtocol", application, qualified_name(application))
-    return causes
+    causes += protocol_causes(f"{path}.protocol", protocol)
+    return causes + optional_causes(f"{path}.appProtocol", port.get("appProtocol"), qualified_name)

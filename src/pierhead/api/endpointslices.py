@@ -17,12 +17,13 @@ from pierhead.api.rules import (
     label_value,
     legacy_address,
     not_supported,
+    optional_causes,
     ordinary_address,
+    protocol_causes,
     qualified_name,
     required,
     too_many,
 )
-from pierhead.api.services_spec import PROTOCOLS
 from pierhead.api.strategy import Strategy, Write
 from pierhead.errors import Cause
 
@@ -39,7 +40,7 @@ class EndpointSliceStrategy(Strategy):
     def default(self, obj: Tree) -> None:
         for port in obj.get("ports") or []:
             port["name"] = port.get("name") or ""
-            port["protocol"] = "TCP" if port.get("protocol") is None else port["protocol"]
+            port["protocol"] = port.get("protocol") or "TCP"
 
     def prepare_create(self, obj: Tree, write: Write) -> None:
         obj["metadata"]["generation"] = 1
@@ -112,10 +113,8 @@ def _endpoint(path: str, endpoint: Tree, kind: str, *, known: frozenset[str], lo
             causes += _domain(f"{path}.addresses[{k}]", value)
         elif kind in ADDRESS_TYPES:
             causes += _ip(f"{path}.addresses", k, value, kind, known=known, loopback=loopback)
-    for name, rule in (("nodeName", dns1123_subdomain), ("hostname", dns1123_label)):
-        value = endpoint.get(name)
-        if value is not None:
-            causes += invalid_values(f"{path}.{name}", value, rule(value))
+    causes += optional_causes(f"{path}.nodeName", endpoint.get("nodeName"), dns1123_subdomain)
+    causes += optional_causes(f"{path}.hostname", endpoint.get("hostname"), dns1123_label)
     return causes + _hints(f"{path}.hints", endpoint.get("hints") or {})
 
 
@@ -164,17 +163,12 @@ def _ports(ports: list[Tree]) -> list[Cause]:
     causes: list[Cause] = []
     names: set[str] = set()
     for i, port in enumerate(ports):
-        path, name, protocol = f"ports[{i}]", port.get("name") or "", port.get("protocol")
+        path, name = f"ports[{i}]", port.get("name") or ""
         if name:
             causes += invalid_values(f"{path}.name", name, dns1123_label(name))
         if name in names:
             causes.append(duplicate(f"{path}.name", name))
         names.add(name)
-        if protocol is None:
-            causes.append(required(f"{path}.protocol"))
-        elif protocol not in PROTOCOLS:
-            causes.append(not_supported(f"{path}.protocol", protocol, PROTOCOLS))
-        application = port.get("appProtocol")
-        if application is not None:
-            causes += invalid_values(f"{path}.appProtocol", application, qualified_name(application))
+        causes += protocol_causes(f"{path}.protocol", port.get("protocol") or "")
+        causes += optional_causes(f"{path}.appProtocol", port.get("appProtocol"), qualified_name)
     return causes

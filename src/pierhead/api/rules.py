@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from ipaddress import ip_address as parse_address
 from ipaddress import ip_network as parse_network
@@ -24,14 +24,14 @@ IMMUTABLE = "field is immutable"
 IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
+PROTOCOLS = ("SCTP", "TCP", "UDP")
+
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _NAME = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _VALUE = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 
 _is_label = re.compile(_LABEL).fullmatch
-_is_label_1035 = re.compile(_LABEL_1035).fullmatch
 _is_subdomain = re.compile(_SUBDOMAIN).fullmatch
 _is_name = re.compile(_NAME).fullmatch
 _is_value = re.compile(_VALUE).fullmatch
@@ -47,10 +47,6 @@ _VALUE_TEXT = (
 _LABEL_TEXT = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
     f"alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
-)
-_LABEL_1035_TEXT = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end "
-    f"with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '{_LABEL_1035}')"
 )
 _SUBDOMAIN_TEXT = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
@@ -72,12 +68,6 @@ def dns1123_label(value: str) -> list[str]:
     if not _is_label(value):
         texts.append("must not contain dots" if _is_subdomain(value) else _LABEL_TEXT)
     return texts
-
-
-def dns1035_label(value: str) -> list[str]:
-    """A label that does not begin with a digit."""
-    texts = ["must be no more than 63 characters"] if _size(value) > 63 else []
-    return texts if _is_label_1035(value) else [*texts, _LABEL_1035_TEXT]
 
 
 def dns1123_subdomain(value: str) -> list[str]:
@@ -369,6 +359,18 @@ def label_causes(path: str, labels: Mapping[str, str]) -> list[Cause]:
         causes += invalid_values(path, key, qualified_name(key))
         causes += invalid_values(path, value, label_value(value))
     return causes
+
+
+def optional_causes(path: str, value: str | None, check: Callable[[str], list[str]]) -> list[Cause]:
+    """Of a field that may be absent; empty is not absent."""
+    return [] if value is None else invalid_values(path, value, check(value))
+
+
+def protocol_causes(path: str, value: str) -> list[Cause]:
+    """Of the protocol of a port, after defaulting."""
+    if not value:
+        return [required(path)]
+    return [] if value in PROTOCOLS else [not_supported(path, value, PROTOCOLS)]
 
 
 def legacy_address(path: str, value: str, known: Collection[str]) -> list[Cause]:

@@ -5,9 +5,6 @@ Specs are decoded JSON of the right types; a field that is absent, null or empty
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from pierhead.api import Tree
 
 CLUSTER_IP = "ClusterIP"
@@ -24,8 +21,6 @@ PREFER_DUAL_STACK = "PreferDualStack"
 REQUIRE_DUAL_STACK = "RequireDualStack"
 POLICIES = (PREFER_DUAL_STACK, REQUIRE_DUAL_STACK, SINGLE_STACK)
 FAMILIES = ("IPv4", "IPv6")
-
-PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 
 def spec_of(service: Tree) -> Tree:
@@ -99,11 +94,3 @@ def node_ports(spec: Tree) -> list[int]:
 
 def health_port(spec: Tree) -> int:
     return spec.get("healthCheckNodePort") or 0
-
-
-def set_or_drop(spec: Tree, name: str, value: str | int | Sequence[Any]) -> None:
-    """Zero values are absent from what is stored, so that an unchanged object compares equal."""
-    if value:
-        spec[name] = list(value) if isinstance(value, tuple | list) else value
-    else:
-        spec.pop(name, None)

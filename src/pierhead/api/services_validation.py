@@ -18,9 +18,11 @@ from pierhead.api.rules import (
     legacy_address,
     legacy_cidr,
     not_supported,
+    optional_causes,
     ordinary_address,
     port_name,
     port_number,
+    protocol_causes,
     qualified_name,
     required,
 )
@@ -30,7 +32,6 @@ from pierhead.api.services_spec import (
     EXTERNAL_NAME,
     LOAD_BALANCER,
     NODE_PORT,
-    PROTOCOLS,
     TYPES,
     cluster_ips,
     families,
@@ -153,16 +154,10 @@ def _ports(spec: Tree) -> list[Cause]:
 def _port(path: str, port: Tree) -> list[Cause]:
     number, protocol, target = port.get("port") or 0, port.get("protocol") or "", port.get("targetPort") or 0
     causes = invalid_values(f"{path}.port", number, port_number(number))
-    if not protocol:
-        causes.append(required(f"{path}.protocol"))
-    elif protocol not in PROTOCOLS:
-        causes.append(not_supported(f"{path}.protocol", protocol, PROTOCOLS))
+    causes += protocol_causes(f"{path}.protocol", protocol)
     texts = port_name(target) if isinstance(target, str) else port_number(target)
     causes += invalid_values(f"{path}.targetPort", target, texts)
-    application = port.get("appProtocol")
-    if application is not None:
-        causes += invalid_values(f"{path}.appProtocol", application, qualified_name(application))
-    return causes
+    return causes + optional_causes(f"{path}.appProtocol", port.get("appProtocol"), qualified_name)
 
 
 def _doubles(spec: Tree) -> list[Cause]:
@@ -268,7 +263,7 @@ def _load_balancer(spec: Tree) -> list[Cause]:
     allocate, name = spec.get("allocateLoadBalancerNodePorts"), spec.get("loadBalancerClass")
     if kind_of(spec) == LOAD_BALANCER:
         causes = [required("spec.allocateLoadBalancerNodePorts")] if allocate is None else []
-        return causes + invalid_values("spec.loadBalancerClass", name, qualified_name(name) if name is not None else [])
+        return causes + optional_causes("spec.loadBalancerClass", name, qualified_name)
     given = {"allocateLoadBalancerNodePorts": allocate, "loadBalancerClass": name}
     return [forbidden_field(f"spec.{field}", LOAD_BALANCER_ONLY) for field, value in given.items() if value is not None]
 

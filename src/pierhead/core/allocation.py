@@ -108,11 +108,10 @@ def port_claim(number: int) -> str:
 
 
 def _allocate_addresses(write: _Write, spec: Tree, before: Tree) -> None:
-    if kind_of(spec) == EXTERNAL_NAME or keeps_preference(spec, before):
+    if kind_of(spec) == EXTERNAL_NAME or is_headless(spec) or keeps_preference(spec, before):
         return
     if not before or kind_of(before) == EXTERNAL_NAME:
-        if not is_headless(spec):
-            _fill(write, spec, range(len(families(spec))))
+        _fill(write, spec, range(len(families(spec))))
     elif cluster_ips(before)[:1] != [NO_ADDRESS] and (len(families(before)), len(families(spec))) == (1, 2):
         _fill(write, spec, range(1, 2))
 

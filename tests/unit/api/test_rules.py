@@ -142,7 +142,6 @@ def test_an_ambiguous_network_names_both_readings() -> None:
 def test_no_text_breaks_a_check(value: str) -> None:
     checks = (
         rules.dns1123_label,
-        rules.dns1035_label,
         rules.dns1123_subdomain,
         rules.path_segment,
         rules.qualified_name,

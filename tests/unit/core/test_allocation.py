@@ -148,6 +148,17 @@ def test_the_second_family_comes_and_goes_with_the_policy() -> None:
     assert allocation.release == (f"claims/ip/{dual['spec']['clusterIPs'][1]}",)
 
 
+def test_turning_headless_is_left_to_validation() -> None:
+    service, claims = _service(), Claims()
+    _create(service, claims)
+    new, allocation = _update(
+        service, claims, clusterIP="None", ipFamilies=["IPv4", "IPv6"], ipFamilyPolicy="RequireDualStack"
+    )
+    assert allocation.take == ()
+    (cause, *_) = ServiceStrategy().validate_update(new, service, Write("", SINGLE))
+    assert (cause.field, cause.message) == ("spec.clusterIPs[0]", 'Invalid value: ["None"]: may not change once set')
+
+
 def test_a_preference_does_not_follow_the_region() -> None:
     service, claims = _service(ipFamilyPolicy="PreferDualStack"), Claims()
     _create(service, claims, SINGLE)
