@@ -101,23 +101,22 @@ def start(data_dir: Path, *arguments: str) -> Region:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
     )  # fmt: skip
     region = Region(process, data_dir, list(_until_ready(process)))
-    if not region.lines or not region.lines[-1].startswith("export KUBECONFIG="):
+    if not any(line.startswith("export KUBECONFIG=") for line in region.lines):
         region.stop()
         raise AssertionError("up did not get ready:\n" + "\n".join(region.lines))
     return region
 
 
 def _until_ready(process: subprocess.Popen[str]) -> Iterator[str]:
+    """Lines as they come, up to the last of the greeting. Read from the descriptor: a buffered line hides from select()."""
     assert process.stdout
     deadline = time.monotonic() + START_LIMIT
-    while (left := deadline - time.monotonic()) > 0:
-        if not select.select([process.stdout], [], [], left)[0]:
-            return
-        line = process.stdout.readline()
-        if not line:
-            return
-        yield line.rstrip("\n")
-        if line.startswith("export KUBECONFIG="):
+    rest = b""
+    while (left := deadline - time.monotonic()) > 0 and select.select([process.stdout], [], [], left)[0]:
+        chunk = os.read(process.stdout.fileno(), 65536)
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode() for line in lines)
+        if not chunk or any(line.startswith(b"export KUBECONFIG=") for line in lines):
             return
 
 
