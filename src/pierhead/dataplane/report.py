@@ -87,7 +87,7 @@ class Reporter:
             return True
         status = self._statuses.get(self._name)
         want = status.spec.want if status else ProxyStatus().spec.want
-        return int(want.services or 0) > written.services or int(want.endpoint_slices or 0) > written.slices
+        return _number(want.services) > written.services or _number(want.endpoint_slices) > written.slices
 
     async def _write(self) -> None:
         report = self._current
@@ -125,6 +125,11 @@ def _tree(refusal: Refusal) -> Tree:
     found = refusal._asdict()
     service = found.pop("service")
     return {"namespace": service.namespace, "name": service.name} | found
+
+
+def _number(revision: str) -> int:
+    """What is no revision is nothing to wait for."""
+    return int(revision) if revision.isdecimal() else 0
 
 
 def _now() -> str:

@@ -88,9 +88,11 @@ def _candidate(endpoint: views.Endpoint, port: int, place: Place) -> Candidate:
     )
 
 
-def _merit(candidate: Candidate) -> tuple[bool, bool, bool, bool]:
-    """Which of two entries for one socket holds (an endpoint on its way between slices, an address used again): the smaller."""
-    return candidate.terminating, not candidate.ready, not candidate.serving, not candidate.endpoint.local
+def _merit(candidate: Candidate) -> tuple[bool, bool, bool, bool, list[str], list[str]]:
+    """Which of two entries for one socket holds (an endpoint on its way between slices, an address used again): the smaller.
+    Hints are in it only so that the order in which slices are read never counts."""
+    hints = sorted(candidate.for_nodes), sorted(candidate.for_zones)
+    return candidate.terminating, not candidate.ready, not candidate.serving, not candidate.endpoint.local, *hints
 
 
 def choose_cluster(found: Sequence[Candidate], place: Place) -> tuple[Endpoint, ...]:

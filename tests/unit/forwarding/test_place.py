@@ -1,0 +1,60 @@
+"""Where no packet may be sent on behalf of a Service."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from forwarded import HERE, NETWORK, NODE, cluster_ip, endpoint, pod, service, slice_of
+from pierhead.api.network import Network
+from pierhead.forwarding.build import build
+from pierhead.forwarding.place import API_SERVICE, Place
+from pierhead.forwarding.table import ServiceName
+
+WEB = ServiceName("default", "web")
+WIDE = Place(
+    frozenset(("node-a",)),
+    Network("host", (ip_network("10.96.0.0/16"),), (ip_network("10.244.0.0/16"),), (), (ip_network("192.168.1.0/24"),)),
+    api=frozenset((("192.168.1.1", 6443),)),
+)
+
+
+@pytest.mark.parametrize("address", ["10.244.3.4", "192.168.1.77"])
+def test_pod_ranges_and_endpoint_ranges_are_allowed(address: str) -> None:
+    assert WIDE.forbids(WEB, ip_address(address), 80) == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "why"),
+    [
+        ("169.254.169.254", 80, "169.254.169.254 is a link-local, multicast or unspecified address"),
+        ("0.0.0.0", 80, "0.0.0.0 is a link-local, multicast or unspecified address"),
+        ("127.0.0.1", 80, "127.0.0.1 is a loopback address"),
+        ("192.168.2.1", 80, "192.168.2.1 lies outside the pod ranges and --endpoint-cidrs"),
+        ("192.168.1.1", 6443, "192.168.1.1:6443 is the API server"),
+        ("10.96.0.7", 80, "10.96.0.7:80 is served by this proxy itself"),
+    ],
+)
+def test_everything_else_is_not(address: str, port: int, why: str) -> None:
+    assert WIDE.forbids(WEB, ip_address(address), port) == why
+
+
+def test_the_api_server_is_an_endpoint_of_its_own_service() -> None:
+    assert WIDE.forbids(API_SERVICE, ip_address("192.168.1.1"), 6443) == ""
+
+
+def test_a_proxy_in_userspace_is_not_led_back_into_itself() -> None:
+    everything = replace(HERE, network=replace(NETWORK, endpoint_ranges=(ip_network("127.0.0.0/8"),)))
+    assert everything.forbids(WEB, ip_address(cluster_ip()), 8080)
+    assert everything.forbids(WEB, ip_address(NODE), 30080)
+    assert not everything.forbids(WEB, ip_address(NODE), 8080)
+
+
+def test_an_endpoint_that_is_not_allowed_is_refused_and_the_others_are_served() -> None:
+    part = build(service(), [slice_of("web", endpoint(1), endpoint(2, addresses=["8.8.8.8"]))], HERE)
+    (backends,) = part.table.backends.values()
+    assert [found.address for found in backends.cluster] == [pod(1)]
+    (refusal,) = part.refusals
+    assert (refusal.address, refusal.port, refusal.reason) == ("8.8.8.8", 9376, "EndpointNotAllowed")
