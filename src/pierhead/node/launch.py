@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -60,15 +61,34 @@ async def prepare(pod: Pod, container: Container, address: str, host: Host, log:
         raise Refused("CreateContainerConfigError", str(error)) from error
     variables = _base(pod, address, user) | own
     argv = [expand(word, own) for word in (*container.command, *container.args)]
-    directory = expand(container.working_dir, own) or "/"
+    directory = expand(container.working_dir, own) or _home(user)
     return Launch(pod.metadata.uid, container.name, argv, variables, log, directory, user, group)
 
 
 def _base(pod: Pod, address: str, user: int | None) -> dict[str, str]:
     """What every container finds. It runs on the node's files, so it finds commands where the node does."""
     home = "/" if user is not None else str(Path.home())
-    path = os.environ.get("PATH", os.defpath)
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    path = os.pathsep.join(folder for folder in folders if _may_enter(user, Path(folder)))
     return {"PATH": path, "HOME": home, "HOSTNAME": pod.spec.hostname or pod.metadata.name, "POD_IP": address}
+
+
+def _home(user: int | None) -> str:
+    """Where a container without ``workingDir`` starts: where the node was started, if its account may go there."""
+    here = Path.cwd()
+    return str(here) if _may_enter(user, here) else "/"
+
+
+def _may_enter(user: int | None, folder: Path) -> bool:
+    """Whether an account may use what lies in a folder. Commands there would shadow those it can run: root's own PATH leads
+    through root's home."""
+    if not user:
+        return True
+    try:
+        facts = [part.stat() for part in (folder, *folder.parents)]
+    except OSError:
+        return False
+    return all(fact.st_mode & stat.S_IXOTH or (fact.st_uid == user and fact.st_mode & stat.S_IXUSR) for fact in facts)
 
 
 def _account(pod: Pod, container: Container, host: Host) -> tuple[int | None, int | None]:
