@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from pierhead.api import Tree
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE
+from pierhead.api.kinds import NAMESPACE as NAMESPACES
 from pierhead.api.network import Network
 from pierhead.api.views import (
     Endpoint,
@@ -46,13 +47,15 @@ class KubernetesService(Loop):
         self._services: Informer[Object] = informers.of(SERVICE)
         self._endpoints: Informer[Endpoints] = informers.of(ENDPOINTS)
         self._slices: Informer[EndpointSlice] = informers.of(ENDPOINT_SLICE)
-        for kind in (SERVICE, ENDPOINTS, ENDPOINT_SLICE):
+        self._namespaces: Informer[Object] = informers.of(NAMESPACES)
+        for kind in (NAMESPACES, SERVICE, ENDPOINTS, ENDPOINT_SLICE):
             informer: Informer[Object] = informers.of(kind)
             informer.subscribe(self._changed)
-        self.queue.add(NAME)
 
     async def reconcile(self, key: str) -> None:
         """Makes what is missing; repairs addresses. An API on an address that endpoints may not have gets none."""
+        if self._namespaces.get(NAMESPACE) is None:
+            return
         ip, port = self._address
         if self._services.get(NAME, NAMESPACE) is None:
             await self._client.create(SERVICE, service(self._network, port))
@@ -75,7 +78,7 @@ class KubernetesService(Loop):
             await self._client.update(kind, body)
 
     def _changed(self, change: Change[Object]) -> None:
-        if change.latest.key == f"{NAMESPACE}/{NAME}":
+        if change.latest.key in (NAMESPACE, f"{NAMESPACE}/{NAME}"):
             self.queue.add(NAME)
 
 
