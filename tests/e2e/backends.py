@@ -112,8 +112,7 @@ class Namespace:
         return self.region.kubectl("-n", self.name, *arguments, stdin=stdin)
 
     def apply(self, *objects: dict[str, Any]) -> str:
-        listing = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        return self.kubectl("apply", "-f", "-", stdin=json.dumps(listing))
+        return self.kubectl("apply", "-f", "-", stdin="\n".join(json.dumps(found) for found in objects))
 
     def endpoints(self, name: str) -> set[tuple[str, int]]:
         """The ready addresses of the Endpoints object of that name; empty while there is none."""
