@@ -1,7 +1,115 @@
-"""Pods."""
+"""Pods: what is particular about writing one, with what admission adds to them."""
 
-from pierhead.api.strategy import Strategy
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pierhead.api import Tree
+from pierhead.api.pods_scheduling import add_tolerations
+from pierhead.api.pods_update import status_causes, update_causes
+from pierhead.api.pods_validation import spec_causes
+from pierhead.api.pods_warnings import spec_warnings
+from pierhead.api.quantities import parse
+from pierhead.api.strategy import Strategy, Write
+from pierhead.errors import Cause, forbidden
+
+RUNTIME_CLASSES = ("process", "external", "podman")
+"""How pods can run here; none means the first."""
+PRIORITY = 0
+PREEMPTION = "PreemptLowerPriority"
 
 
 class PodStrategy(Strategy):
-    """Pods."""
+    """The spec is fixed at birth but for a few fields; the status is the node's."""
+
+    def default(self, obj: Tree) -> None:
+        status = obj.get("status") or {}
+        _agree(status, "podIP", "podIPs")
+        _agree(status, "hostIP", "hostIPs")
+
+    def prepare_create(self, obj: Tree, write: Write) -> None:
+        """Raises: ApiError 403 for a runtime class nobody knows."""
+        spec = obj["spec"]
+        runtime = spec.get("runtimeClassName")
+        if runtime and runtime not in RUNTIME_CLASSES:
+            why = f'pod rejected: RuntimeClass "{runtime}" not found'
+            raise forbidden(obj["metadata"].get("name", ""), "pods", "", why)
+        add_tolerations(spec)
+        spec["priority"] = PRIORITY if spec.get("priority") is None else spec["priority"]
+        spec["preemptionPolicy"] = spec.get("preemptionPolicy") or PREEMPTION
+        obj["metadata"]["generation"] = 1
+        obj["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+
+    def prepare_update(self, obj: Tree, old: Tree, write: Write) -> None:
+        if write.subresource == "status":
+            obj["spec"] = old["spec"]
+            obj["status"] = (obj.get("status") or {}) | {"qosClass": (old.get("status") or {}).get("qosClass", "")}
+            _keep(obj["metadata"], old["metadata"], "ownerReferences")
+            return
+        obj["status"] = dict(old.get("status") or {})
+        add_tolerations(obj["spec"])
+        if obj["spec"] != old["spec"]:
+            obj["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
+
+    def validate(self, obj: Tree, write: Write) -> list[Cause]:
+        return spec_causes("spec", obj["spec"])
+
+    def validate_update(self, obj: Tree, old: Tree, write: Write) -> list[Cause]:
+        if write.subresource == "binding":
+            return []
+        return status_causes(obj, old) if write.subresource == "status" else update_causes(obj, old)
+
+    def warnings(self, obj: Tree, old: Tree | None) -> list[str]:
+        return [] if old is not None and old["spec"] == obj["spec"] else spec_warnings("spec", obj["spec"])
+
+    def selectable(self, obj: Tree) -> dict[str, str]:
+        spec, status = obj.get("spec") or {}, obj.get("status") or {}
+        return {
+            "spec.nodeName": spec.get("nodeName") or "",
+            "spec.restartPolicy": spec.get("restartPolicy") or "",
+            "spec.schedulerName": spec.get("schedulerName") or "",
+            "spec.serviceAccountName": spec.get("serviceAccountName") or "",
+            "spec.hostNetwork": "true" if spec.get("hostNetwork") else "false",
+            "status.phase": status.get("phase") or "",
+            "status.podIP": status.get("podIP") or "",
+            "status.nominatedNodeName": status.get("nominatedNodeName") or "",
+        }
+
+
+def qos_class(spec: Tree) -> str:
+    """``Guaranteed``, ``Burstable`` or ``BestEffort``: who is killed last when memory runs out."""
+    containers = list(_containers(spec))
+    if not any(_amounts(container, kind) for container in containers for kind in ("requests", "limits")):
+        return "BestEffort"
+    for container in containers:
+        limits = _amounts(container, "limits")
+        if limits.keys() != {"cpu", "memory"} or _amounts(container, "requests") != limits:
+            return "Burstable"
+    return "Guaranteed"
+
+
+def _amounts(container: Tree, kind: str) -> dict[str, int]:
+    """What of cpu and memory is given and more than nothing."""
+    found = (container.get("resources") or {}).get(kind) or {}
+    amounts = {name: parse(str(found[name])).nano for name in ("cpu", "memory") if name in found}
+    return {name: amount for name, amount in amounts.items() if amount > 0}
+
+
+def _containers(spec: Tree) -> Iterator[Tree]:
+    for name in ("containers", "initContainers"):
+        yield from spec.get(name) or ()
+
+
+def _agree(status: Tree, one: str, many: str) -> None:
+    """The older field wins where both are given: nodes that know only it must not be misread."""
+    address, addresses = status.get(one) or "", status.get(many) or []
+    if address and (not addresses or addresses[0].get("ip") != address):
+        status[many] = [{"ip": address}]
+    elif addresses and not address:
+        status[one] = addresses[0].get("ip") or ""
+
+
+def _keep(new: Tree, old: Tree, name: str) -> None:
+    new.pop(name, None)
+    if name in old:
+        new[name] = old[name]

@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, NoReturn, TypeAlias
 
 from pierhead.api import Tree
-from pierhead.api.rules import label_value, qualified_name
-from pierhead.errors import bad_request
+from pierhead.api.rules import (
+    forbidden_field,
+    invalid_value,
+    invalid_values,
+    label_causes,
+    label_value,
+    qualified_name,
+    required,
+)
+from pierhead.errors import Cause, bad_request
 
 Operator: TypeAlias = Literal["in", "notin", "=", "==", "!=", "exists", "!", "gt", "lt"]
 
@@ -100,6 +108,32 @@ def from_tree(tree: Tree | None) -> LabelSelector:
 
 def _from_expression(tree: Tree) -> Requirement:
     return Requirement(tree["key"], _TREE_OPERATORS[tree["operator"]], tuple(sorted(tree.get("values") or ())))
+
+
+def selector_causes(path: str, tree: Tree) -> list[Cause]:
+    """Everything wrong with a ``LabelSelector`` object. ``path``: of the object."""
+    causes = label_causes(f"{path}.matchLabels", tree.get("matchLabels") or {})
+    for place, expression in enumerate(tree.get("matchExpressions") or ()):
+        causes += _expression_causes(f"{path}.matchExpressions[{place}]", expression)
+    return causes
+
+
+def _expression_causes(path: str, expression: Tree) -> list[Cause]:
+    operator, values, causes = expression.get("operator") or "", expression.get("values") or [], []
+    if operator in ("In", "NotIn"):
+        if not values:
+            causes.append(required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            causes.append(forbidden_field(f"{path}.values", text))
+    else:
+        causes.append(invalid_value(f"{path}.operator", operator, "not a valid selector operator"))
+    key = expression.get("key") or ""
+    causes += invalid_values(f"{path}.key", key, qualified_name(key))
+    for place, value in enumerate(values):
+        causes += invalid_values(f"{path}.values[{place}]", value, label_value(value))
+    return causes
 
 
 def parse_labels(text: str) -> LabelSelector:

@@ -1,7 +1,7 @@
-"""ServiceAccounts."""
+"""ServiceAccounts: names under which pods act."""
 
 from pierhead.api.strategy import Strategy
 
 
 class ServiceAccountStrategy(Strategy):
-    """ServiceAccounts."""
+    """No rules of their own."""
