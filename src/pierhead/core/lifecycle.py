@@ -136,10 +136,10 @@ def running(record: Record, container: Container, state: Running) -> Record:
     return replace(record, state=state, started=started, ready=started and container.readiness_probe is None)
 
 
-def judged(record: Record, started: bool | None, ready: bool | None) -> Record:
-    """The record of a running container after a verdict of its startup or readiness probe; None: no verdict."""
+def judged(record: Record, container: Container, *, started: bool | None = None, ready: bool | None = None) -> Record:
+    """The record of a running container after a verdict of its startup or of its readiness probe."""
     if started is not None:
-        return replace(record, started=started, ready=started and record.ready)
+        return replace(record, started=started, ready=started and container.readiness_probe is None)
     return replace(record, ready=record.started and bool(ready))
 
 

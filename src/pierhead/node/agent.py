@@ -71,6 +71,12 @@ class NodeAgent:
             self._directory, self._root_pods, now,
         )  # fmt: skip
         registration = Registration(self._client, self._description, now)
+        try:
+            await self._serve(recorder, registration)
+        finally:
+            await leftovers.end(mark)
+
+    async def _serve(self, recorder: Recorder, registration: Registration) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(recorder.run())
             await registration.register()
@@ -141,9 +147,10 @@ class NodeAgent:
             while True:
                 try:
                     await runner.run()
-                    return
                 except Exception:
                     log.exception("pod %s failed", runner.pod.key)
-                await asyncio.sleep(_AGAIN)
+                    await asyncio.sleep(_AGAIN)
+                else:
+                    return
         finally:
             self._addresses.give_back(runner.address)

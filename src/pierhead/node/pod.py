@@ -197,11 +197,13 @@ class PodRunner:
     async def _attend(self, container: Container, run: runtime.Running, state: Running) -> None:
         """From a container's start to its end."""
         attendance = Attendance(self.pod, container, run, self._host, self)
-        async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(attendance.run())
-            end = await self._end_of(container.name, run, state)
-            looking.cancel()
-        del self._running[container.name]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                looking = tasks.create_task(attendance.run())
+                end = await self._end_of(container.name, run, state)
+                looking.cancel()
+        finally:
+            del self._running[container.name]
         self._ended(container.name, self._records[container.name], end)
 
     async def _end_of(self, name: str, run: runtime.Running, state: Running) -> Terminated:
@@ -235,7 +237,9 @@ class PodRunner:
 
     def judge(self, name: str, *, started: bool | None = None, ready: bool | None = None) -> None:
         """A probe of a running container came to another verdict."""
-        self._records = {**self._records, name: lifecycle.judged(self._records[name], started, ready)}
+        container = lifecycle.containers(self.pod)[name]
+        record = lifecycle.judged(self._records[name], container, started=started, ready=ready)
+        self._records = {**self._records, name: record}
         self._wake.set()
 
     def listens(self, name: str, wildcards: list[str]) -> None:

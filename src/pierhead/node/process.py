@@ -97,16 +97,13 @@ class Process:
         Raises:
             StartFailed: the kernel refused to run the command.
         """
-        await _exited(self._child.pid)
-        remaining = self._until - asyncio.get_running_loop().time()
-        if remaining > 0:
-            await tree.tell(self._marks, 0, remaining)
-        await tree.kill(self._marks)
-        for pipe in self._pipes:
-            await pipe.drained()
-        self._launch.log.close()
-        code = self._child.wait()
-        self._over.set()
+        try:
+            await _exited(self._child.pid)
+            await self._sweep()
+            code = self._child.wait()
+        finally:
+            self._launch.log.close()
+            self._over.set()
         self._notice_setpriv(code)
         return Exit(code) if code >= 0 else Exit(128 - code, -code)
 
@@ -144,6 +141,15 @@ class Process:
 
     async def wildcards(self, udp: Collection[int]) -> list[str]:
         return await asyncio.to_thread(lambda: listeners.wildcards(tree.find(self._marks), udp))
+
+    async def _sweep(self) -> None:
+        """Ends what the first process left; what was told to stop may use the rest of its grace period."""
+        remaining = self._until - asyncio.get_running_loop().time()
+        if remaining > 0:
+            await tree.tell(self._marks, 0, remaining)
+        await tree.kill(self._marks)
+        for pipe in self._pipes:
+            await pipe.drained()
 
     def _notice_setpriv(self, code: int) -> None:
         """What only the kernel can tell (a missing interpreter, say) is reported by setpriv, on the container's stderr."""

@@ -73,10 +73,11 @@ class Registration:
         while True:
             try:
                 await self._write()
-                return
             except ApiError as error:
                 log.warning("node %s cannot be registered: %s", self._description.name, error)
                 await asyncio.sleep(1)
+            else:
+                return
 
     async def run(self) -> None:
         """Renews until cancelled."""
