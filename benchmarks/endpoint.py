@@ -1,7 +1,8 @@
 """From a pod that is seen Ready to the first request its Service answers. Promised: p99 at most 50 ms.
 
 Each sample is a Service and a pod of its own. Both moments are read from one clock: when a watch of the API brings the Ready
-condition, and when the compiled client, which asks the Service every 0.2 ms, gets its first answer.
+condition, and when the compiled client, which asks the Service every 0.2 ms, gets its first answer. The watch is one hop of its
+own, so the figure is short by what that hop takes; were the answer ever to come before it, the sample would be negative.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def run() -> Iterator[Figure]:
         ready: queue.Queue[tuple[str, float]] = queue.Queue()
         threading.Thread(target=observe, args=(region, ready), daemon=True).start()
         delays = sorted(sample(region, ready, f"sample-{number}") for number in range(SAMPLES))
+    yield Figure("pod Ready to endpoint in the data plane, fastest", round(delays[0] * 1e3, 1), "ms")
     yield Figure("pod Ready to endpoint in the data plane, p50", round(delays[SAMPLES // 2] * 1e3, 1), "ms")
     yield Figure("pod Ready to endpoint in the data plane, p99", round(delays[SAMPLES * 99 // 100] * 1e3, 1), "ms")
 
@@ -49,4 +51,4 @@ def sample(region: Region, ready: queue.Queue[tuple[str, float]], name: str) -> 
     assert told == name
     region.call("DELETE", f"{NAMESPACE}/pods/{name}?gracePeriodSeconds=0")
     region.call("DELETE", f"{NAMESPACE}/services/{name}")
-    return max(0.0, answered - seen)
+    return answered - seen
