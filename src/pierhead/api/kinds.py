@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pierhead.api import columns_objects, columns_pods, columns_services
 from pierhead.api.configmaps import ConfigMapStrategy
 from pierhead.api.endpoints import EndpointsStrategy
 from pierhead.api.endpointslices import EndpointSliceStrategy
@@ -21,35 +22,35 @@ from pierhead.api.services import ServiceStrategy
 NAMESPACE = Kind(
     "", "v1", "Namespace", "namespaces", "api.core.v1.Namespace",
     namespaced=False, name_rule=dns1123_label, short_names=("ns",), subresources=("status", "finalize"),
-    delete_returns="object", delete_collection=False, strategy=NamespaceStrategy(),
+    delete_returns="object", delete_collection=False, strategy=NamespaceStrategy(), columns=columns_objects.NAMESPACE,
 )  # fmt: skip
 NODE = Kind(
     "", "v1", "Node", "nodes", "api.core.v1.Node",
-    namespaced=False, short_names=("no",), subresources=("status",), strategy=NodeStrategy(),
+    namespaced=False, short_names=("no",), subresources=("status",), strategy=NodeStrategy(), columns=columns_objects.NODE,
 )  # fmt: skip
 SERVICE = Kind(
     "", "v1", "Service", "services", "api.core.v1.Service",
     name_rule=dns1123_label, short_names=("svc",), categories=("all",), subresources=("status",), put_creates=True,
-    delete_returns="object", strategy=ServiceStrategy(),
+    delete_returns="object", strategy=ServiceStrategy(), columns=columns_services.SERVICE,
 )  # fmt: skip
 ENDPOINTS = Kind(
     "", "v1", "Endpoints", "endpoints", "api.core.v1.Endpoints",
-    short_names=("ep",), put_creates=True, strategy=EndpointsStrategy(),
+    short_names=("ep",), put_creates=True, strategy=EndpointsStrategy(), columns=columns_services.ENDPOINTS,
     deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 )  # fmt: skip
 ENDPOINT_SLICE = Kind(
     "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "api.discovery.v1.EndpointSlice",
-    generation=True, strategy=EndpointSliceStrategy(),
+    generation=True, strategy=EndpointSliceStrategy(), columns=columns_services.ENDPOINT_SLICE,
 )  # fmt: skip
 POD = Kind(
     "", "v1", "Pod", "pods", "api.core.v1.Pod",
     short_names=("po",), categories=("all",), subresources=("status", "log", "binding"), generation=True,
-    delete_returns="object", graceful=True, strategy=PodStrategy(),
+    delete_returns="object", graceful=True, strategy=PodStrategy(), columns=columns_pods.POD,
 )  # fmt: skip
 REPLICA_SET = Kind(
     "apps", "v1", "ReplicaSet", "replicasets", "api.apps.v1.ReplicaSet",
     short_names=("rs",), categories=("all",), subresources=("status", "scale"), generation=True,
-    strategy=ReplicaSetStrategy(),
+    strategy=ReplicaSetStrategy(), columns=columns_pods.REPLICA_SET,
 )  # fmt: skip
 CONFIG_MAP = Kind(
     "",
@@ -59,8 +60,11 @@ CONFIG_MAP = Kind(
     "api.core.v1.ConfigMap",
     short_names=("cm",),
     strategy=ConfigMapStrategy(),
+    columns=columns_objects.CONFIG_MAP,
 )
-SECRET = Kind("", "v1", "Secret", "secrets", "api.core.v1.Secret", strategy=SecretStrategy())
+SECRET = Kind(
+    "", "v1", "Secret", "secrets", "api.core.v1.Secret", strategy=SecretStrategy(), columns=columns_objects.SECRET
+)
 SERVICE_ACCOUNT = Kind(
     "", "v1", "ServiceAccount", "serviceaccounts", "api.core.v1.ServiceAccount",
     short_names=("sa",), delete_returns="object", strategy=ServiceAccountStrategy(),
@@ -74,6 +78,7 @@ EVENT = Kind(
     short_names=("ev",),
     put_creates=True,
     strategy=EventStrategy(),
+    columns=columns_objects.EVENT,
 )
 LEASE = Kind(
     "coordination.k8s.io",
@@ -84,10 +89,11 @@ LEASE = Kind(
     put_creates=True,
     unconditional_update=False,
     strategy=LeaseStrategy(),
+    columns=columns_objects.LEASE,
 )
 PROXY_STATUS = Kind(
     "pierhead.dev", "v1", "ProxyStatus", "proxystatuses", "pierhead.v1.ProxyStatus",
-    namespaced=False, subresources=("status",), strategy=ProxyStatusStrategy(),
+    namespaced=False, subresources=("status",), strategy=ProxyStatusStrategy(), columns=columns_objects.PROXY_STATUS,
 )  # fmt: skip
 
 KINDS: tuple[Kind, ...] = (
