@@ -1,4 +1,4 @@
-"""Nodes that are heard of no more."""
+"""Nodes: the taint that keeps pods off one that is not ready, and those that are heard of no more."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
 from pierhead.controllers.loop import Loop
+from pierhead.core.nodes import taint_patch
 
 GRACE = 40.0
 """Seconds without a heartbeat (a renewed Lease, a written status) after which a node's state is unknown."""
@@ -42,7 +43,9 @@ class Nodes(Loop):
         if node is None:
             self._seen.pop(key, None)
             return None
-        left = self._seen.get(key, 0.0) + GRACE - asyncio.get_running_loop().time()
+        if (patch := taint_patch(node)) is not None:
+            await self._client.patch(NODE, key, patch, how="strategic")
+        left = self._seen.setdefault(key, asyncio.get_running_loop().time()) + GRACE - asyncio.get_running_loop().time()
         if left > 0:
             return left
         if node.ready:
@@ -59,8 +62,7 @@ class Nodes(Loop):
     def _node_changed(self, change: Change[Node]) -> None:
         if change.new is not None and change.new.ready:
             self._heard(change.new.metadata.name)
-        elif change.new is None:
-            self.queue.add(change.latest.metadata.name)
+        self.queue.add(change.latest.metadata.name)
 
     def _lease_changed(self, change: Change[Lease]) -> None:
         if change.new is not None and change.new.metadata.namespace == LEASES:
