@@ -90,7 +90,9 @@ def _pod_spec(spec: Tree) -> None:
 
 
 def _pod(pod: Tree) -> None:
-    """What is limited and not requested is requested up to its limit. Templates do not get this, their pods do."""
+    """What templates do not get and their pods do: Service links, and requests up to the limit of what is only limited."""
+    if pod["spec"].get("enableServiceLinks") is None:
+        pod["spec"]["enableServiceLinks"] = True
     for container in _containers(pod["spec"]):
         resources = container.get("resources", {})
         if limits := resources.get("limits"):
