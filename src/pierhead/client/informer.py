@@ -156,7 +156,7 @@ class Informer(Generic[V]):
 
     async def _list(self) -> None:
         found = _decode_list(await self._client.collection(self.kind))
-        listed = {value.key: value for value in map(self._decode, found.items)}
+        listed = {value.key: value for value in map(self._shown, found.items) if value is not None}
         for key in [key for key in self._objects if key not in listed]:
             self._replace(key, None)
         for key, value in listed.items():
@@ -172,11 +172,21 @@ class Informer(Generic[V]):
                 self._follow(event)
 
     def _follow(self, event: WatchEvent) -> None:
-        value = self._decode(event.object)
+        value = self._shown(event.object)
+        if value is None:
+            return
         if event.type != "BOOKMARK":
             self._replace(value.key, None if event.type == "DELETED" else value)
         self.revision = int(value.metadata.resource_version)
         self._wake()
+
+    def _shown(self, raw: msgspec.Raw) -> V | None:
+        """None: an object that no view of its kind can show; the others must not suffer from it."""
+        try:
+            return self._decode(raw)
+        except msgspec.MsgspecError:
+            log.exception("%s: cannot read %r", self.kind.plural, bytes(raw[:200]))
+            return None
 
     def _wake(self) -> None:
         for waiting, holds in self._waiters.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -10,6 +11,8 @@ from urllib.parse import unquote
 
 from pierhead.client.transport import Response, Stream
 from pierhead.errors import ApiError
+
+log = logging.getLogger(__name__)
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
@@ -32,7 +35,7 @@ class InProcess:
     ) -> Response:
         """Raises: ApiError 503 when the application answered nothing."""
         answer = _Answer()
-        await self._application(self._scope(method, target, headers), _Request(body).receive, answer.send)
+        await _served(self._application(self._scope(method, target, headers), _Request(body).receive, answer.send))
         if not answer.status:
             raise unavailable("the server hung up before its answer was whole")
         return Response(answer.status, answer.headers, b"".join(answer.body))
@@ -43,16 +46,19 @@ class InProcess:
     ) -> AsyncIterator[Stream]:
         """Raises: ApiError 503 when the application answered nothing."""
         answer, request = _StreamedAnswer(), _Request(b"")
+        failure: Exception | None = None
         async with asyncio.TaskGroup() as group:
             call = self._application(self._scope(method, target, headers), request.receive, answer.send)
             serving = group.create_task(_serve(call, answer))
             try:
-                await answer.started.wait()
-                if not answer.status:
-                    raise unavailable("the server hung up before it answered")
+                await answer.begun()
                 yield Stream(answer.status, answer.headers, answer.chunks())
+            except Exception as error:  # carried past the group, which would wrap what its body raises
+                failure = error
             finally:
                 serving.cancel()
+        if failure is not None:
+            raise failure
 
     async def close(self) -> None:
         """Nothing is held between requests."""
@@ -117,19 +123,25 @@ class _StreamedAnswer:
     def __init__(self) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
-        self.started = asyncio.Event()
+        self._started = asyncio.Event()
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS)
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = _headers(message)
-            self.started.set()
+            self._started.set()
         elif body := message.get("body", b""):
             await self._queue.put(body)
 
+    async def begun(self) -> None:
+        """Raises: ApiError 503 when it ended before it began."""
+        await self._started.wait()
+        if not self.status:
+            raise unavailable("the server hung up before it answered")
+
     async def end(self) -> None:
-        self.started.set()
+        self._started.set()
         await self._queue.put(None)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -138,8 +150,16 @@ class _StreamedAnswer:
 
 
 async def _serve(call: Awaitable[None], answer: _StreamedAnswer) -> None:
-    await call
+    await _served(call)
     await answer.end()
+
+
+async def _served(call: Awaitable[None]) -> None:
+    """An application that fails has hung up, whatever went wrong in it."""
+    try:
+        await call
+    except Exception:
+        log.exception("the application failed")
 
 
 def _headers(message: Message) -> dict[str, str]:

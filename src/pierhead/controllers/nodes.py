@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+import msgspec
+
 from pierhead.api import Tree
 from pierhead.api.kinds import LEASE, NODE, POD
 from pierhead.api.views import Lease, Node, Pod
@@ -13,7 +15,7 @@ from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
 from pierhead.controllers.loop import Loop
-from pierhead.core.nodes import taint_patch
+from pierhead.core import nodes
 
 GRACE = 40.0
 """Seconds without a heartbeat (a renewed Lease, a written status) after which a node's state is unknown."""
@@ -43,9 +45,9 @@ class Nodes(Loop):
         if node is None:
             self._seen.pop(key, None)
             return None
-        if (patch := taint_patch(node)) is not None:
-            await self._client.patch(NODE, key, patch, how="strategic")
-        left = self._seen.setdefault(key, asyncio.get_running_loop().time()) + GRACE - asyncio.get_running_loop().time()
+        await self._taint(node)
+        now = asyncio.get_running_loop().time()
+        left = self._seen.setdefault(key, now) + GRACE - now
         if left > 0:
             return left
         if node.ready:
@@ -58,6 +60,15 @@ class Nodes(Loop):
                 )
                 self._recorder.note(POD, pod, "NodeNotReady", "Node is not ready")
         return GRACE
+
+    async def _taint(self, node: Node) -> None:
+        """Kubernetes replaces the list as a whole, so only the node that was looked at is written."""
+        wanted = nodes.taints(node)
+        if wanted != node.spec.taints:
+            meta = {"resourceVersion": node.metadata.resource_version}
+            patch = {"metadata": meta, "spec": {"taints": msgspec.to_builtins(wanted) or None}}
+            stored = await self._client.patch(NODE, node.metadata.name, patch)
+            await self._nodes.reached(stored["metadata"]["resourceVersion"])
 
     def _node_changed(self, change: Change[Node]) -> None:
         if change.new is not None and change.new.ready:

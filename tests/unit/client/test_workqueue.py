@@ -1,0 +1,149 @@
+"""Keys to look at again: each once, one worker per key, failures later and later."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from inside import eventually
+from pierhead.client.workqueue import FIRST_DELAY, Reconcile, WorkQueue
+from pierhead.errors import ApiError
+
+
+async def work(queue: WorkQueue, reconcile: Reconcile, done: asyncio.Event) -> None:
+    """Runs the queue until ``done``."""
+    running = asyncio.ensure_future(queue.run(reconcile))
+    async with asyncio.timeout(5):
+        await done.wait()
+    running.cancel()
+    await asyncio.wait([running])
+
+
+def test_a_key_that_waits_already_is_not_added_twice() -> None:
+    async def scenario() -> list[str]:
+        queue, seen, done = WorkQueue("t"), [], asyncio.Event()
+
+        async def reconcile(key: str) -> None:
+            seen.append(key)
+            if key == "last":
+                done.set()
+
+        for key in ("a", "a", "b", "a", "last"):
+            queue.add(key)
+        await work(queue, reconcile, done)
+        return seen
+
+    assert asyncio.run(scenario()) == ["a", "b", "last"]
+
+
+def test_a_key_added_while_it_is_worked_on_is_worked_on_again_but_never_twice_at_once() -> None:
+    async def scenario() -> tuple[int, int]:
+        queue, done = WorkQueue("t"), asyncio.Event()
+        runs = busy = most = 0
+
+        async def reconcile(key: str) -> None:
+            nonlocal runs, busy, most
+            runs, busy = runs + 1, busy + 1
+            most = max(most, busy)
+            queue.add(key) if runs == 1 else done.set()
+            await asyncio.sleep(0)
+            busy -= 1
+
+        queue.add("a")
+        await work(queue, reconcile, done)
+        return runs, most
+
+    assert asyncio.run(scenario()) == (2, 1)
+
+
+def test_a_slow_key_does_not_hold_up_the_others() -> None:
+    async def scenario() -> bool:
+        queue, done = WorkQueue("t"), asyncio.Event()
+
+        async def reconcile(key: str) -> None:
+            if key == "slow":
+                await done.wait()
+            else:
+                done.set()
+
+        queue.add("slow")
+        queue.add("quick")
+        await work(queue, reconcile, done)
+        return True
+
+    assert asyncio.run(scenario())
+
+
+def test_a_failed_key_comes_back_later_and_later_and_others_go_on() -> None:
+    async def scenario() -> tuple[list[float], bool]:
+        queue, done, times, others = WorkQueue("t"), asyncio.Event(), [], False
+
+        async def reconcile(key: str) -> None:
+            nonlocal others
+            if key == "good":
+                others = True
+                return
+            times.append(asyncio.get_running_loop().time())
+            if len(times) == 4:
+                done.set()
+                return
+            raise ApiError(409, "Conflict", "try again")
+
+        queue.add("bad")
+        queue.add("good")
+        await work(queue, reconcile, done)
+        return [later - sooner for sooner, later in pairwise(times)], others
+
+    waits, others = asyncio.run(scenario())
+    assert others
+    assert all(wait >= FIRST_DELAY * 2**n for n, wait in enumerate(waits))
+
+
+def test_what_nobody_expected_is_logged_with_its_key(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        queue, done = WorkQueue("some-controller"), asyncio.Event()
+
+        async def reconcile(key: str) -> None:
+            if caplog.records:
+                done.set()
+                return
+            raise KeyError(key)
+
+        queue.add("default/web")
+        await work(queue, reconcile, done)
+
+    asyncio.run(scenario())
+    assert caplog.records[0].getMessage() == "some-controller: default/web failed"
+    assert caplog.records[0].exc_info
+
+
+def test_a_key_may_ask_to_be_looked_at_again() -> None:
+    async def scenario() -> int:
+        queue, done, runs = WorkQueue("t"), asyncio.Event(), 0
+
+        async def reconcile(key: str) -> float | None:
+            nonlocal runs
+            runs += 1
+            if runs == 2:
+                done.set()
+                return None
+            return 0.001
+
+        queue.add("a")
+        await work(queue, reconcile, done)
+        return runs
+
+    assert asyncio.run(scenario()) == 2
+
+
+def test_of_several_wishes_for_later_the_earliest_counts() -> None:
+    async def scenario() -> None:
+        queue = WorkQueue("t")
+        queue.add_after("a", 60)
+        queue.add_after("a", 0.001)
+        queue.add_after("a", 30)
+        await eventually(lambda: len(queue) == 1)
+
+    asyncio.run(scenario())

@@ -1,0 +1,274 @@
+"""The loops at work: the real API server and all controllers in this process, from a write to what follows from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from inside import controlled, eventually, network
+from pierhead.api import Tree
+from pierhead.api.kind import Kind
+from pierhead.api.kinds import CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, NODE, POD, REPLICA_SET, SERVICE
+from pierhead.api.network import Network
+from pierhead.api.views import Endpoints, EndpointSlice, Namespace, Node, Object, Pod, ReplicaSet
+from pierhead.client.client import Client
+from pierhead.client.informer import Informer
+from pierhead.client.informers import Informers
+
+
+class Scene:
+    """Short words for what tests do and see."""
+
+    def __init__(self, client: Client, informers: Informers) -> None:
+        self.client = client
+        self.informers = informers
+        self.endpoints: Informer[Endpoints] = informers.of(ENDPOINTS)
+        self.slices: Informer[EndpointSlice] = informers.of(ENDPOINT_SLICE)
+        self.pods: Informer[Pod] = informers.of(POD)
+
+    async def make(self, kind: Kind, name: str, body: Tree | None = None, **metadata: Any) -> Tree:
+        meta = {"name": name} | ({"namespace": "default"} if kind.namespaced else {}) | metadata
+        return await self.client.create(kind, {"metadata": meta} | (body or {}))
+
+    async def node(self, name: str) -> None:
+        await self.make(NODE, name, labels={"topology.kubernetes.io/zone": "za"})
+        ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+        await self.client.patch(NODE, name, ready, subresource="status")
+
+    async def pod(self, name: str, ip: str, node: str = "n1") -> None:
+        spec = {"containers": [{"name": "c", "image": "host"}], "nodeName": node}
+        await self.make(POD, name, {"spec": spec}, labels={"app": "web"})
+        await self.ready(name, ip)
+
+    async def ready(self, name: str, ip: str, status: str = "True") -> None:
+        found = {
+            "phase": "Running",
+            "podIP": ip,
+            "podIPs": [{"ip": ip}],
+            "conditions": [{"type": "Ready", "status": status}],
+        }
+        await self.client.patch(POD, name, {"status": found}, "default", subresource="status")
+
+    async def service(self, name: str = "web", **spec: Any) -> None:
+        await self.make(SERVICE, name, {"spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]} | spec})
+
+    def ready_addresses(self, name: str = "web") -> tuple[list[str], list[str]]:
+        """Those of the Endpoints, and those of the slices."""
+        found = self.endpoints.get(name, "default")
+        first = [one.ip for subset in found.subsets for one in subset.addresses] if found else []
+        second = [
+            one.addresses[0] for found in self.slices_of(name) for one in found.endpoints or () if one.conditions.ready
+        ]
+        return first, sorted(second)
+
+    def slices_of(self, name: str) -> list[EndpointSlice]:
+        return [found for found in self.slices.list("default") if found.service == name]
+
+    async def gone(self, kind: Kind, name: str, namespace: str = "default") -> None:
+        informer: Informer[Object] = self.informers.of(kind)
+        await eventually(lambda: informer.get(name, namespace if kind.namespaced else "") is None)
+
+
+def play(scenario: Callable[[Scene], Awaitable[None]], ground: Network | None = None) -> None:
+    async def run() -> None:
+        async with controlled(ground) as (client, informers), asyncio.timeout(20):
+            await scenario(Scene(client, informers))
+
+    asyncio.run(run())
+
+
+def test_a_service_follows_its_pods() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.node("n1")
+        await scene.service()
+        for number in (1, 2):
+            await scene.pod(f"p{number}", f"10.1.0.{number}")
+        both = ["10.1.0.1", "10.1.0.2"]
+        await eventually(lambda: scene.ready_addresses() == (both, both))
+        await scene.ready("p1", "10.1.0.1", "False")
+        await eventually(lambda: scene.ready_addresses() == (both[1:], both[1:]))
+        await scene.client.patch(POD, "p2", {"metadata": {"labels": {"app": "other"}}}, "default")
+        await eventually(lambda: scene.ready_addresses() == ([], []))
+
+    play(scenario)
+
+
+def test_a_pod_whose_node_comes_later_joins_then() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.service()
+        await scene.pod("p", "10.1.0.1", node="late")
+        await eventually(lambda: scene.ready_addresses() == (["10.1.0.1"], []))
+        await scene.node("late")
+        await eventually(lambda: scene.ready_addresses() == (["10.1.0.1"], ["10.1.0.1"]))
+
+    play(scenario)
+
+
+def test_what_users_delete_comes_back_and_goes_with_the_service() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.service()
+        await eventually(lambda: bool(scene.slices_of("web")) and scene.endpoints.get("web", "default") is not None)
+        old = scene.slices_of("web")[0].metadata.name
+        await scene.client.delete_all(ENDPOINT_SLICE, "default")
+        await scene.client.delete(ENDPOINTS, "web", "default")
+        await scene.gone(ENDPOINT_SLICE, old)
+        await eventually(lambda: bool(scene.slices_of("web")))
+        await eventually(lambda: scene.endpoints.get("web", "default") is not None)
+        await scene.client.delete(SERVICE, "web", "default")
+        await scene.gone(ENDPOINTS, "web")
+        await eventually(lambda: not scene.slices_of("web"))
+
+    play(scenario)
+
+
+def test_hand_made_endpoints_are_mirrored_as_long_as_they_are() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.service(selector=None)
+        subsets = [{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 80}]}]
+        await scene.make(ENDPOINTS, "web", {"subsets": subsets})
+        await eventually(lambda: scene.ready_addresses() == (["192.0.2.7"], ["192.0.2.7"]))
+        await scene.client.patch(SERVICE, "web", {"spec": {"selector": {"app": "web"}}}, "default")
+        await eventually(lambda: scene.ready_addresses() == ([], []))
+
+    play(scenario)
+
+
+def test_services_without_selector_cost_nothing_and_get_nothing() -> None:
+    async def scenario(scene: Scene) -> None:
+        for number in range(20):
+            await scene.service(f"s{number}", selector=None)
+        await scene.service()
+        await eventually(lambda: bool(scene.slices_of("web")))
+        assert {found.service for found in scene.slices.list("default")} <= {"web", "kubernetes"}
+
+    play(scenario)
+
+
+def replica_set(replicas: int) -> Tree:
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "host"}]}}
+    return {"spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template}}
+
+
+def test_a_replicaset_keeps_its_number() -> None:
+    async def scenario(scene: Scene) -> None:
+        sets: Informer[ReplicaSet] = scene.informers.of(REPLICA_SET)
+        await scene.make(REPLICA_SET, "r", replica_set(3))
+        await eventually(lambda: len(scene.pods.list("default")) == 3)
+        first = scene.pods.list("default")[0]
+        await scene.client.delete(POD, first.metadata.name, "default")
+        await scene.gone(POD, first.metadata.name)
+        await eventually(lambda: len(scene.pods.list("default")) == 3)
+        await scene.client.patch(REPLICA_SET, "r", {"spec": {"replicas": 1}}, "default")
+        await eventually(lambda: len(scene.pods.list("default")) == 1)
+        await eventually(lambda: sets.list("default")[0].status.replicas == 1)
+        await scene.client.delete(REPLICA_SET, "r", "default", propagation="Background")
+        await eventually(lambda: not scene.pods.list("default"))
+
+    play(scenario)
+
+
+def test_a_replicaset_adopts_what_matches_and_releases_what_does_not() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.pod("stray", "10.1.0.1")
+        await scene.make(REPLICA_SET, "r", replica_set(1))
+
+        def owners() -> int:
+            pod = scene.pods.get("stray", "default")
+            return len(pod.metadata.owner_references) if pod else -1
+
+        await eventually(lambda: owners() == 1)
+        assert len(scene.pods.list("default")) == 1
+        await scene.client.patch(POD, "stray", {"metadata": {"labels": {"app": "db"}}}, "default")
+        await eventually(lambda: owners() == 0)
+        await eventually(lambda: len(scene.pods.list("default")) == 2)
+
+    play(scenario)
+
+
+def test_orphans_stay_foreground_waits_and_the_ownerless_go() -> None:
+    async def scenario(scene: Scene) -> None:
+        maps: Informer[Object] = scene.informers.of(CONFIG_MAP)
+        for name in ("left", "first", "gone"):
+            owner = await scene.make(CONFIG_MAP, f"{name}-owner")
+            reference = {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "name": f"{name}-owner",
+                "uid": owner["metadata"]["uid"],
+            }
+            await scene.make(CONFIG_MAP, name, ownerReferences=[reference | {"blockOwnerDeletion": True}])
+        await scene.client.delete(CONFIG_MAP, "left-owner", "default", propagation="Orphan")
+        await scene.client.delete(CONFIG_MAP, "first-owner", "default", propagation="Foreground")
+        await scene.client.delete(CONFIG_MAP, "gone-owner", "default", propagation="Background")
+        for name in ("left-owner", "first-owner", "gone-owner", "first", "gone"):
+            await scene.gone(CONFIG_MAP, name)
+        left = maps.get("left", "default")
+        assert left is not None
+        assert left.metadata.owner_references == ()
+
+    play(scenario)
+
+
+def test_an_object_born_with_an_owner_that_never_was_is_collected() -> None:
+    async def scenario(scene: Scene) -> None:
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "none"}
+        await scene.make(CONFIG_MAP, "lost", ownerReferences=[reference])
+        await scene.gone(CONFIG_MAP, "lost")
+
+    play(scenario)
+
+
+def test_a_namespace_is_emptied_and_goes_when_nothing_holds_its_content() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.make(NAMESPACE, "x")
+        await scene.make(CONFIG_MAP, "plain", namespace="x")
+        await scene.make(CONFIG_MAP, "held", namespace="x", finalizers=["example.com/x"])
+        await scene.client.delete(NAMESPACE, "x")
+        await scene.gone(CONFIG_MAP, "plain", "x")
+        spaces: Informer[Namespace] = scene.informers.of(NAMESPACE)
+        await eventually(lambda: any(found.status.conditions for found in spaces.list()))
+        await scene.client.patch(CONFIG_MAP, "held", {"metadata": {"finalizers": None}}, "x")
+        await scene.gone(NAMESPACE, "x")
+
+    play(scenario)
+
+
+def test_a_region_starts_with_its_namespaces_and_the_service_of_the_api() -> None:
+    async def scenario(scene: Scene) -> None:
+        names = {"default", "kube-node-lease", "kube-public", "kube-system"}
+        spaces: Informer[Object] = scene.informers.of(NAMESPACE)
+        await eventually(lambda: names <= {found.metadata.name for found in spaces.list()})
+        await eventually(lambda: scene.ready_addresses("kubernetes") == (["192.0.2.1"], ["192.0.2.1"]))
+        service = await scene.client.get(SERVICE, "kubernetes", "default")
+        assert service["spec"]["clusterIP"] == "10.96.0.1"
+        await scene.client.delete(SERVICE, "kubernetes", "default")
+        await eventually(lambda: scene.ready_addresses("kubernetes") == (["192.0.2.1"], ["192.0.2.1"]))
+        assert [found.metadata.name for found in scene.slices.list("default")] == ["kubernetes"]
+
+    play(scenario)
+
+
+def test_waiting_pods_are_bound_when_a_node_is_there() -> None:
+    async def scenario(scene: Scene) -> None:
+        for number in range(4):
+            await scene.make(POD, f"p{number}", {"spec": {"containers": [{"name": "c", "image": "host"}]}})
+        await scene.node("n1")
+        await eventually(lambda: all(pod.spec.node_name == "n1" for pod in scene.pods.list("default")))
+        nodes: Informer[Node] = scene.informers.of(NODE)
+        assert len(nodes.list()) == 1
+
+    play(scenario, network("loopback"))
+
+
+def test_without_a_network_nobody_binds() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.node("n1")
+        await scene.make(POD, "p", {"spec": {"containers": [{"name": "c", "image": "host"}]}})
+        await scene.service()
+        await eventually(lambda: bool(scene.slices_of("web")))
+        pod = scene.pods.get("p", "default")
+        assert pod is not None
+        assert pod.spec.node_name == ""
+
+    play(scenario)
