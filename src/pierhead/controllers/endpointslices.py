@@ -85,6 +85,8 @@ class EndpointSlices(Loop):
                 self.queue.add(service.key)
 
     def _slice_changed(self, change: Change[EndpointSlice]) -> None:
+        if change.new is not None and self._writer.is_own(change.new):
+            return
         for found in change:
             for key in owned_by(found, slices.MANAGER) if found else ():
                 self.queue.add(key)

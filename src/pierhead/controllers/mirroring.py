@@ -51,6 +51,8 @@ class Mirroring(Loop):
             self.queue.add(change.latest.key)
 
     def _slice_changed(self, change: Change[EndpointSlice]) -> None:
+        if change.new is not None and self._writer.is_own(change.new):
+            return
         for found in change:
             for key in owned_by(found, mirroring.MANAGER) if found else ():
                 self.queue.add(key)

@@ -25,7 +25,8 @@ class Selection:
         namespace = service.metadata.namespace
         terms = [f"{namespace}/{key}={value}" for key, value in service.spec.selector.items()]
         rarest = min((self._labelled[term] for term in terms), key=len, default=())
-        found = [pod for pod in rarest if backing.selects(service, pod.metadata.labels)]
+        exact = len(terms) == 1
+        found = [pod for pod in rarest if exact or backing.selects(service, pod.metadata.labels)]
         return sorted(found, key=lambda pod: pod.metadata.name)
 
     def services(self, change: Change[Pod]) -> Iterable[str]:

@@ -34,9 +34,9 @@ def is_candidate(pod: Pod, *, terminating: bool) -> bool:
 
 
 def addresses(pod: Pod, family: str) -> list[str]:
-    """The pod's addresses of ``IPv4`` or ``IPv6``."""
+    """The pod's addresses of ``IPv4`` or ``IPv6``; that they are addresses was checked when its status was written."""
     listed = [found.ip for found in pod.status.pod_ips] or [pod.status.pod_ip]
-    return [ip for ip in listed if family_of(ip) == family]
+    return [ip for ip in listed if (":" in ip) == (family == "IPv6")]
 
 
 def family_of(address: str) -> str:

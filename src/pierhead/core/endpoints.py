@@ -47,6 +47,13 @@ def desired(service: Service, pods: Iterable[Pod], current: Endpoints | None) ->
     return Endpoints(msgspec.structs.replace(found, labels=labels, annotations=annotations), subsets)
 
 
+def changed(current: Endpoints, wanted: Endpoints) -> bool:
+    """Whether a write is worth it: other addresses or ports, labels, or the remark about capacity."""
+    remarks = [found.metadata.annotations.get(OVER_CAPACITY) for found in (current, wanted)]
+    same = current.subsets == wanted.subsets and remarks[0] == remarks[1]
+    return not same or current.metadata.labels != wanted.metadata.labels
+
+
 def triggered(endpoints: Endpoints, time: str) -> Endpoints:
     """The same, saying which change it is written for (empty: none that is newer)."""
     annotations = {k: v for k, v in endpoints.metadata.annotations.items() if k != backing.TRIGGER_ANNOTATION}
@@ -172,10 +179,3 @@ def truncate(subsets: Sequence[EndpointSubset], capacity: int = CAPACITY) -> tup
             else EndpointSubset(subset.addresses, kept, subset.ports)
         )
     return tuple(subset for subset in found if subset.addresses or subset.not_ready_addresses), True
-
-
-def changed(current: Endpoints, wanted: Endpoints) -> bool:
-    """Whether a write is worth it: other addresses or ports, labels, or the remark about capacity."""
-    remarks = [found.metadata.annotations.get(OVER_CAPACITY) for found in (current, wanted)]
-    same = repack(current.subsets) == repack(wanted.subsets) and remarks[0] == remarks[1]
-    return not same or current.metadata.labels != wanted.metadata.labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import meta, pod, service, view
+from builders import meta, pod, service
 from pierhead.api.views import EndpointAddress, Endpoints, EndpointSubset, EndpointSubsetPort, ObjectReference
 from pierhead.core import endpoints
 
@@ -79,15 +79,11 @@ def test_annotations_of_others_stay_and_the_trigger_time_comes_and_goes() -> Non
     assert endpoints.triggered(wanted, "").metadata.annotations == {"mine": "1"}
 
 
-def test_nothing_is_written_for_another_order() -> None:
-    one = view(
-        Endpoints, {"subsets": [{"addresses": [{"ip": "10.1.0.2"}, {"ip": "10.1.0.1"}], "ports": [{"port": 80}]}]}
-    )
-    other = view(
-        Endpoints, {"subsets": [{"addresses": [{"ip": "10.1.0.1"}, {"ip": "10.1.0.2"}], "ports": [{"port": 80}]}]}
-    )
-    assert not endpoints.changed(one, other)
-    assert endpoints.changed(one, view(Endpoints, {}))
+def test_what_is_as_it_should_be_is_not_written() -> None:
+    wanted = endpoints.desired(service(), [pod("a", "10.1.0.1")], None)
+    assert not endpoints.changed(endpoints.triggered(wanted, "2026-01-01T00:00:00Z"), wanted)
+    assert endpoints.changed(wanted, endpoints.desired(service(), [], wanted))
+    assert endpoints.changed(wanted, endpoints.desired(service(labels={"a": "b"}), [pod("a", "10.1.0.1")], wanted))
 
 
 # -- the canonical form -------------------------------------------------------------------------------------
