@@ -69,7 +69,7 @@ def record(
     """
     before = old or {}
     metadata = new.setdefault("metadata", {})
-    entries = _entries(metadata) or _entries(before.get("metadata", {}))
+    entries = _entries(metadata if metadata.get("managedFields") else before.get("metadata", {}))
     taken, lost = _owned(_changes(new, before, message)), _owned(_losses(new, before, message))
     _ignore(taken, subresource)
     metadata.pop("managedFields", None)
@@ -112,7 +112,7 @@ def _without(entry: Tree, taken: FieldSet, lost: FieldSet) -> Tree | None:
     left = difference(difference(fields, taken), lost)
     if not left:
         return None
-    return entry if left == fields else entry | {"fieldsV1": left}
+    return entry if left == fields else entry | {"fieldsV1": ordered(left)}
 
 
 def _with(entries: Sequence[Tree], mine: Tree, taken: FieldSet, now: str) -> list[Tree]:
