@@ -7,9 +7,9 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from pierhead.api.kinds import POD, SERVICE
+from pierhead.api.kinds import NODE, POD, SERVICE
 from pierhead.api.network import Network, Range
-from pierhead.api.views import Pod
+from pierhead.api.views import Node, Pod, Service
 from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
@@ -53,7 +53,8 @@ class NodeAgent:
         self.name = name
         self._client, self._network, self._directory, self._root_pods = client, network, directory, root_pods
         self._pods: Informer[Pod] = informers.of(POD)
-        self._services = informers.of(SERVICE)
+        self._services: Informer[Service] = informers.of(SERVICE)
+        self._nodes: Informer[Node] = informers.of(NODE)
         found = network.pod_ranges[0] if pod_range is None else pod_range
         self._addresses = Addresses(found)
         self._description = Description(name, zone, region, network.node_address, (str(found),))
@@ -70,7 +71,7 @@ class NodeAgent:
             self.name, self._network, self._client, recorder, self._services, Processes(mark), Prober(),
             self._directory, self._root_pods, now,
         )  # fmt: skip
-        registration = Registration(self._client, self._description, now)
+        registration = Registration(self._client, self._nodes, self._description, now)
         try:
             await self._serve(recorder, registration)
         finally:

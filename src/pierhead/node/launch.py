@@ -46,6 +46,13 @@ def check(pod: Pod, container: Container) -> None:
             f" the node's own files, image must be {IMAGE}",
             final=True,
         )
+    if container.volume_mounts:
+        paths = ", ".join(mount.mount_path for mount in container.volume_mounts)
+        raise Refused(
+            "CreateContainerError",
+            f"volumeMounts ({paths}): pods of runtime class process see the node's own files and nothing else",
+            final=True,
+        )
 
 
 async def prepare(pod: Pod, container: Container, address: str, host: Host, log: Log) -> Launch:
@@ -67,7 +74,7 @@ async def prepare(pod: Pod, container: Container, address: str, host: Host, log:
 
 def _base(pod: Pod, address: str, user: int | None) -> dict[str, str]:
     """What every container finds. It runs on the node's files, so it finds commands where the node does."""
-    home = "/" if user is not None else str(Path.home())
+    home = "/" if user is not None else os.environ.get("HOME", "/")
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     path = os.pathsep.join(folder for folder in folders if _may_enter(user, Path(folder)))
     return {"PATH": path, "HOME": home, "HOSTNAME": pod.spec.hostname or pod.metadata.name, "POD_IP": address}

@@ -97,13 +97,6 @@ class Log:
         """Until something was written, or the log was closed."""
         await self._news.wait()
 
-    def last_lines(self, count: int, limit: int) -> str:
-        """The text of the last lines, at most ``limit`` bytes: why a container failed, as it said itself."""
-        start = _tail(self.path, count)
-        with self.path.open("rb") as file:
-            file.seek(start)
-            return _text(file.read(), LogQuery("", "", ""), b"")[-limit:].decode(errors="replace")
-
     def _open(self) -> int:
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 

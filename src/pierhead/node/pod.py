@@ -48,6 +48,8 @@ class PodRunner:
         self._records = lifecycle_status.restore(pod, host.now())
         self._conditions = lifecycle_status.conditions(pod)
         self._written: Tree = {}
+        self._revision = 0
+        """Of the pod as it was after the status was written last."""
         self._running: dict[str, runtime.Running] = {}
         self._logs: dict[str, list[Log]] = {}
         self._wildcards: dict[str, list[str]] = {}
@@ -261,23 +263,31 @@ class PodRunner:
             self.pod, self._records, self._place,
             now=self._host.now(), before=self._conditions, over=self._over, wildcards=wildcards,
         )  # fmt: skip
-        if body == self._written or self._gone:
+        if self._gone or (body == self._written and not self._disputed):
             return None
         found = self.pod.metadata
         patch = {"metadata": {"uid": found.uid}, "status": body}
         try:
-            await self._host.client.patch(
+            taken = await self._host.client.patch(
                 POD, found.name, patch, found.namespace, subresource="status", how="strategic"
             )
         except ApiError as error:
-            if error.code in (404, 409):
-                self._gone = self._gone or error.code == 404
-                return WRITE_AGAIN
+            if error.code == 404:
+                self._gone = True
+                return None
             log.warning("status of pod %s cannot be written: %s", self.pod.key, error)
             return WRITE_AGAIN
-        self._written = body
+        self._written, self._revision = body, int(taken["metadata"]["resourceVersion"])
         self._conditions = {each["type"]: each for each in body["conditions"]}
         return None
+
+    @property
+    def _disputed(self) -> bool:
+        """Whether somebody wrote another verdict since: a node that was not heard for a while has its pods declared not ready."""
+        if int(self.pod.metadata.resource_version or 0) <= self._revision:
+            return False
+        told = {each.type: each.status for each in self.pod.status.conditions}
+        return any(told.get(kind) != each["status"] for kind, each in self._conditions.items())
 
     def _note(self, name: str, reason: str, text: str, *, type: Literal["Normal", "Warning"] = "Warning") -> None:
         init = any(container.name == name for container in self.pod.spec.init_containers)

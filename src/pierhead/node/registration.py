@@ -13,7 +13,9 @@ from pathlib import Path
 
 from pierhead.api import Tree
 from pierhead.api.kinds import LEASE, NODE
+from pierhead.api.views import Node
 from pierhead.client.client import Client
+from pierhead.client.informer import Informer
 from pierhead.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -63,8 +65,10 @@ class Description:
 class Registration:
     """Keeps the Node and its Lease. The Node is rarely written: the Lease is what says that the node lives."""
 
-    def __init__(self, client: Client, description: Description, now: Callable[[], float]) -> None:
-        self._client, self._description, self._now = client, description, now
+    def __init__(
+        self, client: Client, nodes: Informer[Node], description: Description, now: Callable[[], float]
+    ) -> None:
+        self._client, self._nodes, self._description, self._now = client, nodes, description, now
         self._since = now()
         self._refreshed = 0.0
 
@@ -84,11 +88,17 @@ class Registration:
         while True:
             try:
                 await self._renew()
-                if self._now() - self._refreshed >= REFRESH:
+                if self._now() - self._refreshed >= REFRESH or self._disputed:
                     await self._write()
             except ApiError as error:
                 log.warning("node %s: %s", self._description.name, error)
             await asyncio.sleep(RENEW)
+
+    @property
+    def _disputed(self) -> bool:
+        """Whether the node was deleted, or declared dead while it could not be heard."""
+        found = self._nodes.get(self._description.name)
+        return self._nodes.synced.is_set() and (found is None or not found.ready)
 
     async def _write(self) -> None:
         body = self._description.node()

@@ -321,6 +321,21 @@ def test_readiness_flips_without_a_restart(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_a_verdict_of_somebody_else_is_corrected(tmp_path: Path) -> None:
+    """The node controller declares pods not ready when their node is not heard; when it is heard again they are."""
+
+    async def scene(region: Region) -> None:
+        await region.create("web", shell("exec sleep 1000"))
+        await region.until("web", ready)
+        lost = {"type": "Ready", "status": "False", "reason": "NodeNotReady"}
+        patch = {"status": {"conditions": [lost]}}
+        changed = await region.admin.patch(POD, "web", patch, "default", subresource="status", how="strategic")
+        assert not ready(changed)
+        await region.until("web", ready)
+
+    play(tmp_path, scene)
+
+
 # -- what cannot run ----------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +390,16 @@ def test_another_runtime_class_waits(tmp_path: Path) -> None:
         await region.create("bad", shell("true"), runtimeClassName="podman")
         pod = await region.until("bad", lambda pod: reason(pod) == "CreateContainerError")
         assert state(pod)["waiting"]["message"] == 'no runtime for "podman" is configured on this node'
+
+    play(tmp_path, scene)
+
+
+def test_volumes_are_not_left_out_silently(tmp_path: Path) -> None:
+    async def scene(region: Region) -> None:
+        mounts = [{"name": "data", "mountPath": "/data"}]
+        await region.create("bad", shell("true", volumeMounts=mounts), volumes=[{"name": "data", "emptyDir": {}}])
+        pod = await region.until("bad", lambda pod: reason(pod) == "CreateContainerError")
+        assert state(pod)["waiting"]["message"].startswith("volumeMounts (/data): pods of runtime class process see")
 
     play(tmp_path, scene)
 

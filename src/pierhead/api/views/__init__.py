@@ -105,6 +105,7 @@ from pierhead.api.views.pods import (
     SleepAction,
     TCPSocketAction,
     Toleration,
+    VolumeMount,
 )
 from pierhead.api.views.services import (
     ClientIPConfig,
@@ -196,6 +197,7 @@ __all__ = [
     "Taint",
     "Toleration",
     "View",
+    "VolumeMount",
     "tree_of",
     "view_of",
 ]

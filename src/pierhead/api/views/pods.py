@@ -112,6 +112,11 @@ class SecurityContext(View, frozen=True):
     run_as_non_root: bool | None = None
 
 
+class VolumeMount(View, frozen=True):
+    name: str
+    mount_path: str = ""
+
+
 class Container(View, frozen=True):
     name: str
     image: str = ""
@@ -121,6 +126,7 @@ class Container(View, frozen=True):
     ports: tuple[ContainerPort, ...] = ()
     env: tuple[EnvVar, ...] = ()
     env_from: tuple[EnvFromSource, ...] = ()
+    volume_mounts: tuple[VolumeMount, ...] = ()
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
