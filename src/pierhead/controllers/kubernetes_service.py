@@ -34,7 +34,7 @@ NAME, NAMESPACE = "kubernetes", "default"
 
 
 class KubernetesService(Loop):
-    """One key. ``address``: where the API server listens, (IP, port)."""
+    """One key. ``address``: where the API server listens, (IP, port); a wildcard stands for the node's own address."""
 
     name = "kubernetes-service-controller"
     workers = 1
@@ -43,7 +43,8 @@ class KubernetesService(Loop):
         super().__init__()
         self._client = client
         self._network = network
-        self._address = address
+        ip, self._port = address
+        self._ip = network.node_address if ip_address(ip).is_unspecified else ip
         self._services: Informer[Object] = informers.of(SERVICE)
         self._endpoints: Informer[Endpoints] = informers.of(ENDPOINTS)
         self._slices: Informer[EndpointSlice] = informers.of(ENDPOINT_SLICE)
@@ -56,12 +57,11 @@ class KubernetesService(Loop):
         """Makes what is missing; repairs addresses. An API on an address that endpoints may not have gets none."""
         if self._namespaces.get(NAMESPACE) is None:
             return
-        ip, port = self._address
         if self._services.get(NAME, NAMESPACE) is None:
-            await self._client.create(SERVICE, service(self._network, port))
-        if ip_address(ip).is_loopback and not self._network.loopback_endpoints:
+            await self._client.create(SERVICE, service(self._network, self._port))
+        if ip_address(self._ip).is_loopback and not self._network.loopback_endpoints:
             return
-        endpoints, slice_ = endpoints_of(ip, port), slice_of(ip, port)
+        endpoints, slice_ = endpoints_of(self._ip, self._port), slice_of(self._ip, self._port)
         found = self._endpoints.get(NAME, NAMESPACE)
         if found is None or found.subsets != endpoints.subsets:
             await self._put(ENDPOINTS, endpoints, found)
