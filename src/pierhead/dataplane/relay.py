@@ -1,85 +1,136 @@
-"""``Pipe``: bytes from one connected TCP socket to another, as they come, without tasks and without copies where the kernel is quick.
-
-Why readiness callbacks on plain sockets instead of transports: a short connection costs two socket objects and a handful of system
-calls, and no protocol, transport and flow-control objects on both sides (docs/decisions/0005).
-"""
+"""``Relay``: bytes between two connected TCP sockets, both ways, as they come."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
 from collections.abc import Callable
+
+from pierhead.dataplane.poller import EPOLLIN, EPOLLOUT, Poller
 
 SCRATCH_BYTES = 256 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Pipe:
-    """One direction. Reads nothing more while the other side does not take what is there: that is all the backpressure there is.
+class Relay:
+    """Owns two sockets until both directions have ended, or one of them broke; then closes both and says so once by ``over``.
 
-    ``over`` is called once: without an error when the end of the stream has been passed on, else with what broke.
+    An end of stream is passed on as an end of stream, the other direction goes on. A reset is passed on as a reset.
     """
 
-    __slots__ = ("_loop", "_over", "_pending", "_scratch", "_source", "_source_fd", "_target", "_target_fd")
+    __slots__ = ("_over", "_poller", "ends")
 
     def __init__(
         self,
-        source: socket.socket,
-        target: socket.socket,
-        over: Callable[[OSError | None], None],
+        client: socket.socket,
+        upstream: socket.socket,
+        over: Callable[[], None],
         *,
-        loop: asyncio.AbstractEventLoop,
+        poller: Poller,
         scratch: memoryview,
     ) -> None:
-        self._source, self._source_fd = source, source.fileno()
-        self._target, self._target_fd = target, target.fileno()
+        """``scratch``: shared by all relays of a loop; what is in it is sent, or copied, before anybody else reads."""
         self._over = over
-        self._loop = loop
+        self._poller = poller
+        self.ends = End(client, self, poller, scratch), End(upstream, self, poller, scratch)
+        for end, other in (self.ends, self.ends[::-1]):
+            end.other = other
+        for end in self.ends:
+            end.start()
+
+    def finish(self) -> None:
+        """Both directions have ended. Closing sends the last end of stream."""
+        self._close(socket.socket.close)
+
+    def broken(self) -> None:
+        """One socket broke, or somebody wants it all to end now."""
+        self._close(abort)
+
+    def _close(self, how: Callable[[socket.socket], None]) -> None:
+        for end in self.ends:
+            self._poller.forget(end.descriptor)
+            how(end.socket)
+        self._over()
+
+
+class End:
+    """One of the two sockets: what comes in here goes out at the other.
+
+    It reads nothing while the other end has not taken what was read before: that is all the backpressure there is.
+    """
+
+    __slots__ = ("_interest", "_pending", "_poller", "_relay", "_scratch", "descriptor", "ended", "other", "socket")
+
+    other: End
+
+    def __init__(self, found: socket.socket, relay: Relay, poller: Poller, scratch: memoryview) -> None:
+        self.socket = found
+        self.descriptor = found.fileno()
+        self.ended = False
+        """Nothing more will come in here."""
+        self._relay = relay
+        self._poller = poller
         self._scratch = scratch
-        """Shared by all pipes of a loop: what is in it is sent, or copied, before anybody else reads."""
+        self._interest = 0
         self._pending = memoryview(b"")
+        """Waits to go out here."""
 
     def start(self) -> None:
-        self._loop.add_reader(self._source_fd, self._readable)
+        self._want(EPOLLIN)
 
-    def stop(self) -> None:
-        """Listens to neither socket any more; safe at any time before they are closed."""
-        self._loop.remove_reader(self._source_fd)
-        if self._pending:
-            self._loop.remove_writer(self._target_fd)
-
-    def _readable(self) -> None:
+    def _ready(self, events: int) -> None:
         try:
-            size = self._source.recv_into(self._scratch)
-            if not size:
-                self._pass_on_the_end()
-                return
-            sent = _send(self._target, self._scratch[:size])
+            if events & EPOLLOUT:
+                self._flush()
+            if events & ~EPOLLOUT:
+                self._read()
         except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._relay.broken()
+
+    def _read(self) -> None:
+        size = self.socket.recv_into(self._scratch)
+        if not size:
+            self._end()
             return
-        except OSError as error:
-            self._over(error)
-            return
+        sent = _send(self.other.socket, self._scratch[:size])
         if sent < size:
-            self._pending = memoryview(bytes(self._scratch[sent:size]))
-            self._loop.remove_reader(self._source_fd)
-            self._loop.add_writer(self._target_fd, self._writable)
+            self.other.keep(memoryview(bytes(self._scratch[sent:size])))
+            self._want(self._interest & ~EPOLLIN)
 
-    def _writable(self) -> None:
-        try:
-            self._pending = self._pending[_send(self._target, self._pending) :]
-        except OSError as error:
-            self._over(error)
+    def _end(self) -> None:
+        self.ended = True
+        if self.other.ended:
+            self._relay.finish()
             return
-        if not self._pending:
-            self._loop.remove_writer(self._target_fd)
-            self._loop.add_reader(self._source_fd, self._readable)
+        self._want(self._interest & ~EPOLLIN)
+        self.other.socket.shutdown(socket.SHUT_WR)
 
-    def _pass_on_the_end(self) -> None:
-        self._loop.remove_reader(self._source_fd)
-        self._target.shutdown(socket.SHUT_WR)
-        self._over(None)
+    def keep(self, rest: memoryview) -> None:
+        """Sends this when the socket takes it."""
+        self._pending = rest
+        self._want(self._interest | EPOLLOUT)
+
+    def _flush(self) -> None:
+        self._pending = self._pending[_send(self.socket, self._pending) :]
+        if not self._pending:
+            self._want(self._interest & ~EPOLLOUT)
+            self.other.resume()
+
+    def resume(self) -> None:
+        """What was read here has gone out."""
+        self._want(self._interest | EPOLLIN)
+
+    def _want(self, events: int) -> None:
+        """A socket of which nothing is wanted is not watched at all: its end would be reported without end."""
+        if not events:
+            self._poller.forget(self.descriptor)
+        elif not self._interest:
+            self._poller.watch(self.descriptor, events, self._ready)
+        elif events != self._interest:
+            self._poller.change(self.descriptor, events)
+        self._interest = events
 
 
 def _send(target: socket.socket, data: memoryview) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pierhead.dataplane.listener import Served
+from pierhead.dataplane.poller import EPOLLIN, Poller
 from pierhead.dataplane.sockets import dial, listen_udp
 from pierhead.forwarding.table import Endpoint
 
@@ -31,7 +32,7 @@ ATTEMPTS = 3
 class UdpCarrier:
     """What all UDP listeners of a proxy share."""
 
-    loop: asyncio.AbstractEventLoop
+    poller: Poller
     limit: int
     """Flows of one listener. At the limit the flow that has been quiet longest makes room."""
     idle: float = IDLE_SECONDS
@@ -48,10 +49,10 @@ class UdpListener:
         """The one that has been quiet longest comes first."""
         self._timer: asyncio.TimerHandle | None = None
         self._socket = listen_udp(address, port)
-        carrier.loop.add_reader(self._socket.fileno(), self._readable)
+        carrier.poller.watch(self._socket.fileno(), EPOLLIN, self._readable)
 
     def close(self) -> None:
-        self._carrier.loop.remove_reader(self._socket.fileno())
+        self._carrier.poller.forget(self._socket.fileno())
         self._socket.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -66,7 +67,7 @@ class UdpListener:
             if (flow.endpoint.address, flow.endpoint.port) not in serving:
                 self._drop(peer)
 
-    def _readable(self) -> None:
+    def _readable(self, _: int) -> None:
         for _ in range(BURST):
             try:
                 data, peer = self._socket.recvfrom(DATAGRAM_BYTES)
@@ -94,20 +95,20 @@ class UdpListener:
                 return
 
     def _flow(self, peer: Peer, tried: list[Endpoint]) -> UdpFlow | None:
-        now = self._carrier.loop.time()
+        now = self._carrier.poller.loop.time()
         endpoint = self.served.pick(str(peer[0]), now, tried)
         if endpoint is None:
             return None
         if len(self._flows) >= self._carrier.limit:
             self._drop(next(iter(self._flows)))
         try:
-            flow = UdpFlow(self, peer, endpoint, self._carrier.loop)
+            flow = UdpFlow(self, peer, endpoint, self._carrier.poller)
         except OSError:  # no descriptor left: this datagram is lost
             return None
         self._flows[peer] = flow
         self.served.keep(str(peer[0]), endpoint, now)
         if self._timer is None:
-            self._timer = self._carrier.loop.call_later(self._carrier.idle, self._expire)
+            self._timer = self._carrier.poller.loop.call_later(self._carrier.idle, self._expire)
         return flow
 
     def reply(self, peer: Peer, flow: UdpFlow, data: bytes) -> None:
@@ -122,14 +123,14 @@ class UdpListener:
         self._drop(peer)
 
     def _touch(self, peer: Peer, flow: UdpFlow) -> None:
-        flow.last = self._carrier.loop.time()
+        flow.last = self._carrier.poller.loop.time()
         self._flows.move_to_end(peer)
 
     def _drop(self, peer: Peer) -> None:
         self._flows.pop(peer).close()
 
     def _expire(self) -> None:
-        loop, idle = self._carrier.loop, self._carrier.idle
+        loop, idle = self._carrier.poller.loop, self._carrier.idle
         self._timer = None
         while self._flows:
             peer, flow = next(iter(self._flows.items()))
@@ -142,27 +143,27 @@ class UdpListener:
 class UdpFlow:
     """One client's datagrams and the replies to them."""
 
-    __slots__ = ("_listener", "_loop", "_peer", "endpoint", "last", "socket")
+    __slots__ = ("_listener", "_peer", "_poller", "endpoint", "last", "socket")
 
-    def __init__(self, listener: UdpListener, peer: Peer, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, listener: UdpListener, peer: Peer, endpoint: Endpoint, poller: Poller) -> None:
         self.endpoint = endpoint
-        self.last = loop.time()
+        self.last = poller.loop.time()
         self._listener = listener
         self._peer = peer
-        self._loop = loop
+        self._poller = poller
         self.socket = dial(endpoint.address, socket.SOCK_DGRAM)
         try:
             self.socket.connect((endpoint.address, endpoint.port))
         except OSError:
             self.socket.close()
             raise
-        loop.add_reader(self.socket.fileno(), self._readable)
+        poller.watch(self.socket.fileno(), EPOLLIN, self._readable)
 
     def close(self) -> None:
-        self._loop.remove_reader(self.socket.fileno())
+        self._poller.forget(self.socket.fileno())
         self.socket.close()
 
-    def _readable(self) -> None:
+    def _readable(self, _: int) -> None:
         for _ in range(BURST):
             try:
                 data = self.socket.recv(DATAGRAM_BYTES)

@@ -14,6 +14,7 @@ from random import Random
 
 from pierhead.dataplane.balancer import Balancer
 from pierhead.dataplane.listener import Listener, Served
+from pierhead.dataplane.poller import Poller
 from pierhead.dataplane.sockets import raise_descriptor_limit, refusal
 from pierhead.dataplane.tcp import TcpCarrier, TcpListener
 from pierhead.dataplane.udp import IDLE_SECONDS, UdpCarrier, UdpListener
@@ -34,11 +35,11 @@ class Userspace:
         """Raises this process's limit of open files; half of it is for connections (two each), an eighth for the flows of one
         UDP frontend, the rest for listeners and for whoever else lives in the process. Call with a loop running."""
         descriptors = raise_descriptor_limit()
-        loop = asyncio.get_running_loop()
+        self._poller = Poller(asyncio.get_running_loop())
         self._place = place
         self._chance = chance or Random()  # noqa: S311 - a choice among equals, no secret
-        self._tcp = TcpCarrier(loop, descriptors // 4)
-        self._udp = UdpCarrier(loop, min(UDP_FLOWS, descriptors // 8), udp_idle)
+        self._tcp = TcpCarrier(self._poller, descriptors // 4)
+        self._udp = UdpCarrier(self._poller, min(UDP_FLOWS, descriptors // 8), udp_idle)
         self._balancers: dict[PortKey, Balancer] = {}
         self._served: dict[Frontend, Served] = {}
         self._frontends: defaultdict[PortKey, set[Frontend]] = defaultdict(set)
@@ -65,6 +66,7 @@ class Userspace:
             listener.close()
         self._listeners.clear()
         self._tcp.close()
+        self._poller.close()
 
     def _take(self, change: Change) -> set[Frontend]:
         """Notes one change, and says which frontends have to look at it."""
