@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -53,10 +53,6 @@ class Index(Generic[V]):
     def __getitem__(self, value: str) -> Sequence[V]:
         """The objects of which the function says ``value``; none is no error."""
         return list(self._found.get(value, {}).values())
-
-    def values(self) -> Iterator[str]:
-        """Every value that some object has."""
-        return iter(self._found)
 
     def apply(self, change: Change[V]) -> None:
         """Follows one change."""

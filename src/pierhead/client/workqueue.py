@@ -54,10 +54,6 @@ class WorkQueue:
             pending.cancel()
         self._timers[key] = loop.call_later(delay, self._due, key)
 
-    def __len__(self) -> int:
-        """Keys that wait or are worked on."""
-        return len(self._queued | self._working)
-
     async def run(self, reconcile: Reconcile, *, workers: int = 4) -> None:
         """Works until cancelled."""
         try:

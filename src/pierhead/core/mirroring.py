@@ -62,8 +62,7 @@ def decide(endpoints: Endpoints, existing: Sequence[EndpointSlice], *, limit: in
         groups = [_group(subset, family, limit) for subset in subsets]
         slots = packing.arrange(groups, held.get(family, []), template)
         plans.append(packing.settle(slots, template))
-    create, update, delete = (tuple(found for part in parts for found in part) for parts in zip(*plans, strict=True))
-    return Decision(Plan(create, update, delete), tuple(_notes(subsets, limit)))
+    return Decision(packing.joined(plans), tuple(_notes(subsets, limit)))
 
 
 def template_of(endpoints: Endpoints, family: str, limit: int = LIMIT) -> Template:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -75,6 +76,12 @@ class Plan(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.create or self.update or self.delete)
+
+
+def joined(plans: Iterable[Plan]) -> Plan:
+    """What several plans write, as one."""
+    create, update, delete = zip(Plan(), *plans, strict=True)
+    return Plan(tuple(chain(*create)), tuple(chain(*update)), tuple(chain(*delete)))
 
 
 def port_key(ports: Ports) -> tuple[tuple[str, int, str, str], ...]:

@@ -51,24 +51,21 @@ def decide(
     limit: int = LIMIT,
 ) -> Decision:
     """``pods``: those the Service selects. ``existing``: this controller's slices with the Service's name."""
-    pods = [pod for pod in pods if backing.is_candidate(pod, terminating=True)]
+    candidates = [pod for pod in pods if backing.is_candidate(pod, terminating=True)]
+    placed = [pod for pod in candidates if service.spec.publish_not_ready_addresses or node(pod.spec.node_name)]
     held, families = packing.by_family(existing), backing.families(service)
-    create: list[EndpointSlice] = []
-    update: list[EndpointSlice] = []
-    delete = [found for family, slices in held.items() if family not in families for found in slices]
-    missing: dict[str, None] = {}
-    notes: list[topology.Note] = []
+    unwanted = [found for family, slices in held.items() if family not in families for found in slices]
+    plans, notes = [Plan(delete=tuple(unwanted))], list[topology.Note]()
     for family in families:
         template = template_of(service, family, limit)
-        groups = endpoint_groups(service, pods, node, family, missing)
+        groups = endpoint_groups(service, placed, node, family)
         slots = packing.with_placeholder(packing.arrange(groups, held.get(family, []), template), template)
         hinted = topology.hint(service, slots, family, capacity)
         notes += hinted.notes
-        found = packing.settle(hinted.slots, template, creates=service.metadata.deletion_timestamp is None)
-        create += found.create
-        update += found.update
-        delete += found.delete
-    return Decision(Plan(tuple(create), tuple(update), tuple(delete)), tuple(missing), tuple(notes))
+        plans.append(packing.settle(hinted.slots, template, creates=service.metadata.deletion_timestamp is None))
+    wanted = dict.fromkeys(pod.spec.node_name for pod in candidates if pod.spec.node_name)
+    missing = tuple(name for name in wanted if node(name) is None)
+    return Decision(packing.joined(plans), missing, tuple(notes))
 
 
 def template_of(service: Service, family: str, limit: int = LIMIT) -> Template:
@@ -90,19 +87,14 @@ def triggered(found: EndpointSlice, time: str) -> EndpointSlice:
     return msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, annotations=annotations))
 
 
-def endpoint_groups(
-    service: Service, pods: Iterable[Pod], node: FindNode, family: str, missing: dict[str, None]
-) -> Iterable[Group]:
-    """Endpoints by their lists of ports. Names of nodes that do not exist are put into ``missing``."""
+def endpoint_groups(service: Service, pods: Iterable[Pod], node: FindNode, family: str) -> list[Group]:
+    """Endpoints by their lists of ports."""
     groups: dict[tuple[object, ...], tuple[packing.Ports, list[Endpoint]]] = {}
     for pod in pods:
-        on = node(pod.spec.node_name)
-        if on is None and not service.spec.publish_not_ready_addresses:
-            missing[pod.spec.node_name] = None
-            continue
         if found := backing.addresses(pod, family):
             ports = ports_of(service, pod)
-            groups.setdefault(packing.port_key(ports), (ports, []))[1].append(_endpoint(service, pod, on, found))
+            endpoint = _endpoint(service, pod, node(pod.spec.node_name), found)
+            groups.setdefault(packing.port_key(ports), (ports, []))[1].append(endpoint)
     return [Group(ports, endpoints) for ports, endpoints in groups.values()]
 
 

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pytest
 
-from inside import eventually
 from pierhead.client.workqueue import FIRST_DELAY, Reconcile, WorkQueue
 from pierhead.errors import ApiError
 
@@ -140,10 +139,14 @@ def test_a_key_may_ask_to_be_looked_at_again() -> None:
 
 def test_of_several_wishes_for_later_the_earliest_counts() -> None:
     async def scenario() -> None:
-        queue = WorkQueue("t")
+        queue, done = WorkQueue("t"), asyncio.Event()
+
+        async def reconcile(key: str) -> None:
+            done.set()
+
         queue.add_after("a", 60)
         queue.add_after("a", 0.001)
         queue.add_after("a", 30)
-        await eventually(lambda: len(queue) == 1)
+        await work(queue, reconcile, done)
 
     asyncio.run(scenario())
