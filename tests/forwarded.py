@@ -90,6 +90,18 @@ def slice_of(
     return msgspec.convert(tree, views.EndpointSlice)
 
 
+def to_tree(service: str, name: str, *endpoints: dict[str, Any]) -> dict[str, Any]:
+    """A slice as it is sent to an API server."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"namespace": "default", "name": name, "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4",
+        "endpoints": [{key: value for key, value in found.items() if key != "conditions"} for found in endpoints],
+        "ports": [{"name": "http", "protocol": "TCP", "port": 9376}],
+    }
+
+
 def table_of(*objects: views.Service | views.EndpointSlice, place: Place = HERE) -> ForwardingTable:
     """The table that these objects make."""
     slices = [found for found in objects if isinstance(found, views.EndpointSlice)]

@@ -1,0 +1,272 @@
+"""The proxier against the real API server and the data plane in memory: what is programmed, when, and what it says of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from forwarded import HERE, cluster_ip, endpoint, pod, to_tree
+from pierhead.api import Tree
+from pierhead.api.codec import stamp
+from pierhead.api.kinds import ENDPOINT_SLICE, EVENT, NAMESPACE, PROXY_STATUS, SERVICE
+from pierhead.apiserver.application import ApiServer
+from pierhead.apiserver.auth import ADMIN, node_identity
+from pierhead.client.client import Client
+from pierhead.client.events import Recorder
+from pierhead.client.informers import Informers
+from pierhead.client.inprocess import InProcess
+from pierhead.dataplane import proxier as module
+from pierhead.dataplane.memory import Memory
+from pierhead.dataplane.proxier import Proxier
+from pierhead.errors import ApiError
+from pierhead.forwarding.diff import Reset
+from pierhead.forwarding.table import Frontend, Refusal, ServiceName
+from pierhead.forwarding.trace import Packet
+from pierhead.store.memory import MemoryStore
+from scenes import Logs
+
+WEB = {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "default", "name": "web"}}
+ADDRESS = cluster_ip(7)
+PACKET = Packet("127.0.0.1", "TCP", ADDRESS, 8080)
+FRONTEND = Frontend("TCP", ADDRESS, 8080)
+
+
+class Stage:
+    """A region without controllers or nodes, and one proxy."""
+
+    def __init__(self) -> None:
+        tokens = {"admin": ADMIN, "node": node_identity("node-a")}
+        self.app = ApiServer(MemoryStore(stamp), HERE.network, tokens, Logs())
+        self.admin = Client(InProcess(self.app, "admin"))
+        self.node = Client(InProcess(self.app, "node"))
+        self.informers = Informers(self.node)
+        self.dataplane = Memory(HERE)
+        self.recorder = Recorder(self.node, "service-proxy", "node-a")
+        self.proxier = Proxier(
+            self.node, self.informers, self.dataplane, HERE, name="node-a", store="store-1", recorder=self.recorder
+        )
+
+    async def service(self, **spec: Any) -> Tree:
+        ports = [{"name": "http", "port": 8080}]
+        return await self.admin.create(SERVICE, WEB | {"spec": {"clusterIP": ADDRESS, "ports": ports} | spec})
+
+    async def slice(self, *endpoints: dict[str, Any], name: str = "web-1") -> Tree:
+        return await self.admin.create(ENDPOINT_SLICE, to_tree("web", name, *endpoints))
+
+    async def status(self) -> Tree:
+        found = await self.admin.get(PROXY_STATUS, "node-a")
+        status: Tree = found.get("status", {})
+        return status
+
+    async def endpoints(self) -> set[str]:
+        return {found.address for found in self.dataplane.trace(PACKET).endpoints}
+
+
+def play(
+    scene: Callable[[Stage], Awaitable[None]], *, before: Callable[[Stage], Awaitable[None]] | None = None
+) -> None:
+    """Runs a scene beside the running roles; ``before``: what is there when the proxy starts."""
+
+    async def main() -> None:
+        stage = Stage()
+        await stage.admin.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
+        if before:
+            await before(stage)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            roles = [group.create_task(role.run()) for role in (stage.informers, stage.recorder, stage.proxier)]
+            await scene(stage)
+            for role in roles:
+                role.cancel()
+        stage.app.close()
+
+    asyncio.run(main())
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Looks again with each turn of the loop."""
+    while not await _true(holds):
+        await turn()
+
+
+async def turn() -> None:
+    await asyncio.sleep(0.001)
+
+
+async def _true(holds: Callable[[], Awaitable[bool]]) -> bool:
+    try:
+        return await holds()
+    except ApiError as error:
+        if error.code == 404:
+            return False
+        raise
+
+
+def test_what_is_there_at_the_start_is_one_whole_table() -> None:
+    async def before(stage: Stage) -> None:
+        await stage.service()
+        await stage.slice(endpoint(1))
+
+    async def scene(stage: Stage) -> None:
+        async def programmed() -> bool:
+            return await stage.endpoints() == {pod(1)}
+
+        await until(programmed)
+        (first,) = stage.dataplane.commits
+        assert first[0] == Reset()
+
+    play(scene, before=before)
+
+
+def test_a_service_is_followed_from_its_creation_to_its_end() -> None:
+    async def scene(stage: Stage) -> None:
+        async def meets(*addresses: str) -> None:
+            async def so() -> bool:
+                return await stage.endpoints() == set(addresses)
+
+            await until(so)
+
+        await stage.service()
+        await stage.slice(endpoint(1))
+        await meets(pod(1))
+        await stage.slice(endpoint(2), name="web-2")
+        await meets(pod(1), pod(2))
+        await stage.admin.delete(ENDPOINT_SLICE, "web-1", "default")
+        await meets(pod(2))
+        label = {"metadata": {"labels": {"kubernetes.io/service-name": "other"}}}
+        await stage.admin.patch(ENDPOINT_SLICE, "web-2", label, "default")
+        await meets()
+        await stage.admin.delete(SERVICE, "web", "default")
+
+        async def gone() -> bool:
+            return not stage.dataplane.table.rules
+
+        await until(gone)
+
+    play(scene)
+
+
+def test_after_a_failed_commit_the_next_one_is_the_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_DELAY", 0.001)
+
+    async def scene(stage: Stage) -> None:
+        await stage.service()
+        await until(lambda: _holds(stage.dataplane, FRONTEND))
+        stage.dataplane.failing = OSError("the kernel says no")
+        stage.dataplane.commits.clear()
+        await stage.slice(endpoint(1))
+
+        async def programmed() -> bool:
+            return await stage.endpoints() == {pod(1)}
+
+        await until(programmed)
+        assert stage.dataplane.commits[0][0] == Reset()
+
+    play(scene)
+
+
+async def _holds(dataplane: Memory, frontend: Frontend) -> bool:
+    return frontend in dataplane.table.rules
+
+
+def test_the_first_report_names_the_store_the_nodes_and_what_is_programmed() -> None:
+    async def before(stage: Stage) -> None:
+        await stage.service()
+
+    async def scene(stage: Stage) -> None:
+        async def reported() -> bool:
+            return bool(await stage.status())
+
+        await until(reported)
+        status = await stage.status()
+        assert (status["store"], status["nodes"]) == ("store-1", ["node-a"])
+        assert int(status["programmed"]["services"]) >= 1
+        assert status["observedAt"]
+
+    play(scene, before=before)
+
+
+def test_who_waits_for_a_revision_is_told_at_once() -> None:
+    async def scene(stage: Stage) -> None:
+        async def reported() -> bool:
+            return bool(await stage.status())
+
+        await until(reported)
+        for number in range(3):
+            made = await stage.slice(endpoint(number), name=f"web-{number}")
+            revision = int(made["metadata"]["resourceVersion"])
+            want = {"spec": {"want": {"endpointSlices": str(revision), "services": "0"}}}
+            await stage.admin.patch(PROXY_STATUS, "node-a", want)
+
+            async def arrived(revision: int = revision) -> bool:
+                return int((await stage.status())["programmed"]["endpointSlices"]) >= revision
+
+            await until(arrived)
+
+    play(scene)
+
+
+def test_nobody_waits_and_nothing_is_written() -> None:
+    async def scene(stage: Stage) -> None:
+        async def reported() -> bool:
+            return bool(await stage.status())
+
+        await until(reported)
+        before = await stage.admin.get(PROXY_STATUS, "node-a")
+        await stage.service()
+        await until(lambda: _holds(stage.dataplane, FRONTEND))
+        for _ in range(20):
+            await turn()
+        assert await stage.admin.get(PROXY_STATUS, "node-a") == before
+
+    play(scene)
+
+
+def test_a_refusal_is_one_event_and_part_of_the_report() -> None:
+    text = "another process listens at TCP"
+
+    async def scene(stage: Stage) -> None:
+        stage.dataplane.refuse[FRONTEND] = Refusal(
+            ServiceName("default", "web"), "TCP", ADDRESS, 8080, "AddressInUse", text
+        )
+        await stage.service()
+
+        async def told() -> bool:
+            return bool((await stage.status()).get("refusals"))
+
+        await until(told)
+        for number in range(3):
+            await stage.slice(endpoint(number), name=f"web-{number}")
+
+        async def written() -> bool:
+            return bool((await stage.admin.list(EVENT, "default")).items)
+
+        await until(written)
+        (event,) = (await stage.admin.list(EVENT, "default")).items
+        assert (event["reason"], event["message"], event["count"]) == ("AddressInUse", text, 1)
+        (refusal,) = (await stage.status())["refusals"]
+        assert (refusal["namespace"], refusal["name"], refusal["port"]) == ("default", "web", 8080)
+
+    play(scene)
+
+
+def test_an_unbound_port_of_the_api_is_no_failure() -> None:
+    frontend = Frontend("TCP", cluster_ip(), 443)
+    kubernetes = WEB | {"metadata": {"namespace": "default", "name": "kubernetes"}}
+
+    async def scene(stage: Stage) -> None:
+        name = ServiceName("default", "kubernetes")
+        stage.dataplane.refuse[frontend] = Refusal(name, "TCP", cluster_ip(), 443, "PortNotPermitted", "needs root")
+        spec = {"clusterIP": cluster_ip(), "ports": [{"name": "https", "port": 443}]}
+        await stage.admin.create(SERVICE, kubernetes | {"spec": spec})
+        await until(lambda: _holds(stage.dataplane, frontend))
+
+        async def reported() -> bool:
+            return bool(await stage.status())
+
+        await until(reported)
+        assert not (await stage.status()).get("refusals")
+
+    play(scene)
