@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from backends import Namespace
+from e2e.backends import Namespace
 from running import Region, ranges, running
 
 NUMBERS = count()

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from backends import eventually
+from e2e.backends import eventually
 from running import Region, ranges, start
 
 CREATES = 1000

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from backends import Namespace, answers, ask, ask_udp, eventually, pod, service, spread
+from e2e.backends import Namespace, answers, ask, ask_udp, eventually, pod, service, spread
 from running import Region
 
 APP = {"app": "MyApp"}

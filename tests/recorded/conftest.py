@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from player import Server
+from recorded.player import Server
 from running import running
 
 SERVICES = {"single": "10.96.0.0/16", "dual": "10.96.0.0/16,fd00:10:96::/112"}

@@ -6,17 +6,19 @@ import base64
 import http.client
 import json
 import random
+import socket
 import ssl
 import string
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from recording import Bindings, Comparison, merged, ordered
+from recorded.recording import Bindings, Comparison, merged, ordered
 
 COMPARED_HEADERS = ("content-type", "location", "allow", "retry-after")
 QUIET = 0.4
@@ -89,6 +91,7 @@ class Watch(threading.Thread):
         self._changed = threading.Condition()
         self._head: dict[str, Any] = {}
         self._ended = False
+        self._connection = server.open()
 
     def open(self) -> None:
         self.start()
@@ -96,16 +99,20 @@ class Watch(threading.Thread):
             self._changed.wait_for(lambda: self._head, timeout=10)
 
     def run(self) -> None:
-        connection = self._server.open()
-        try:
-            response = self._server.send(connection, self._request)
+        with suppress(OSError, http.client.HTTPException), closing(self._connection):
+            response = self._server.send(self._connection, self._request)
             self._tell(head=answer(response, b"" if response.status == 200 else response.read()))
             while response.status == 200 and (line := response.readline()):
                 if b'"BOOKMARK"' not in line[:40] or b"k8s.io/initial-events-end" in line:
                     self._tell(event=json.loads(line))
-        finally:
-            self._tell(ended=True)
-            connection.close()
+        self._tell(ended=True)
+
+    def close(self) -> None:
+        """Hangs up, and waits until the thread has noticed."""
+        if self._connection.sock:
+            with suppress(OSError):
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self.join(5)
 
     def _tell(self, *, head: dict[str, Any] | None = None, event: Any = None, ended: bool = False) -> None:
         with self._changed:
@@ -156,6 +163,8 @@ class Player:
         self._server.call({"method": method, "path": path, "body": body})
 
     def _clean(self) -> None:
+        for watch in self._watches:
+            watch.close()
         home = f"/namespaces/{self._bindings.namespace}"
         paths = [self._bindings.fill(path) for path in self._case.get("cleanup", [])]
         paths += [

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from player import Player, Server
-from recording import cases
+from recorded.player import Player, Server
+from recorded.recording import cases
 
 HERE = Path(__file__).parent
 IMPATIENT = 1.0

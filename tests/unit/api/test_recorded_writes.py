@@ -21,7 +21,7 @@ from pierhead.api.patch import merge_patch
 from pierhead.api.strategy import Write
 from pierhead.core.allocation import Allocation, allocate, held
 from pierhead.errors import ApiError, invalid
-from recording import Bindings, Comparison, cases
+from recorded.recording import Bindings, Comparison, cases
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "cases"
 AREAS = (

@@ -258,7 +258,7 @@ def test_what_the_agent_ran_ends_with_it(tmp_path: Path) -> None:
 
     async def scene(region: Region) -> None:
         for name in ("one", "two"):
-            await region.create(name, shell("trap '' TERM; setsid sleep 1000 & sleep 1000 & wait; sleep 1000"))
+            await region.create(name, shell("setsid sleep 1000 & env -i sleep 1000 & wait"))
             pod = await region.until(name, ready)
             pids.append(int(pod["status"]["containerStatuses"][0]["containerID"].removeprefix("process://")))
 
@@ -496,9 +496,10 @@ def test_init_containers_come_first_and_all_share_one_address(tmp_path: Path) ->
 def test_a_new_agent_starts_its_pods_again_on_their_addresses(tmp_path: Path) -> None:
     async def scene(region: Region) -> None:
         await region.create("gone", shell("exec sleep 1000"))
-        await region.create("web", shell("exec sleep 1000"))
-        await region.create("done", shell("exit 0"), restartPolicy="Never")
+        await region.create("web", shell("echo first; exec sleep 1000"))
+        await region.create("done", shell("echo bye"), restartPolicy="Never")
         await region.until("web", ready)
+        await region.until_said("web")
         await region.until("done", lambda pod: pod["status"]["phase"] == "Succeeded")
 
     async def second(region: Region) -> None:
@@ -509,6 +510,8 @@ def test_a_new_agent_starts_its_pods_again_on_their_addresses(tmp_path: Path) ->
         last = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
         assert (last["exitCode"], last["reason"]) == (137, "ContainerStatusUnknown")
         assert (await region.pod("done"))["status"]["phase"] == "Succeeded"
+        assert await region.logs("done") == "bye\n"
+        assert await region.logs("web", previous=True) == "first\n"
         node.cancel()
         await asyncio.wait([node])
 

@@ -328,11 +328,37 @@ def test_a_mark_is_made_once(tmp_path: Path) -> None:
     assert leftovers.mark(tmp_path / "a") == leftovers.mark(tmp_path / "a") != leftovers.mark(tmp_path / "b")
 
 
-def test_we_ourselves_are_never_found() -> None:
-    entries = next(iter(os.environ.items()))
-    marks = tree.Marks(frozenset({f"{entries[0]}={entries[1]}".encode()}))
-    assert os.getpid() not in tree.find(marks)
-    assert os.getppid() not in tree.find(marks)
+def test_we_ourselves_are_never_found(tmp_path: Path) -> None:
+    """Nor those who started us, although they carry the same mark: an agent may itself run in a pod."""
+    program = f"""
+import asyncio, os, sys
+sys.path[:0] = {sys.path!r}
+from pierhead.node import leftovers
+assert os.getsid(0) == os.getpid()
+print(asyncio.run(leftovers.end("{MARK}")))
+"""
+    environment = {**os.environ, leftovers.VARIABLE: MARK}
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=True,
+    )
+    assert found.stdout == "0\n"
+
+
+def test_looks_are_shared_but_never_older_than_the_question() -> None:
+    async def scenario() -> int:
+        trees, marks = tree.Trees(), tree.Marks(frozenset({b"PIERHEAD_POD=nobody"}))
+        await asyncio.gather(*(trees.find(marks) for _ in range(50)))
+        first = trees._begun
+        await trees.find(marks)
+        assert trees._begun == first + 1
+        return first
+
+    assert asyncio.run(scenario()) <= 2
 
 
 def test_many_processes_start_quickly(tmp_path: Path) -> None:
