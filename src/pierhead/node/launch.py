@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pierhead.api.kind import Kind
@@ -55,8 +55,10 @@ def check(pod: Pod, container: Container) -> None:
         )
 
 
-async def prepare(pod: Pod, container: Container, address: str, host: Host, log: Log) -> Launch:
-    """Raises:
+async def prepare(pod: Pod, container: Container, address: str, host: Host, log: Callable[[], Log]) -> Launch:
+    """``log`` is called when nothing else can go wrong.
+
+    Raises:
     Refused: something the container refers to does not exist, or it asks for an account it may not have.
     ApiError: a ConfigMap or Secret could not be read.
     """
@@ -69,7 +71,7 @@ async def prepare(pod: Pod, container: Container, address: str, host: Host, log:
     variables = _base(pod, address, user) | own
     argv = [expand(word, own) for word in (*container.command, *container.args)]
     directory = expand(container.working_dir, own) or _home(user)
-    return Launch(pod.metadata.uid, container.name, argv, variables, log, directory, user, group)
+    return Launch(pod.metadata.uid, container.name, argv, variables, log(), directory, user, group)
 
 
 def _base(pod: Pod, address: str, user: int | None) -> dict[str, str]:

@@ -36,4 +36,4 @@ def mark(directory: Path) -> str:
 
 async def end(mark: str, grace: float = 0.0) -> int:
     """Ends every process that carries the mark; returns how many there were."""
-    return await tree.end(tree.Marks(frozenset({f"{VARIABLE}={mark}".encode()})), grace)
+    return await tree.Trees().end(tree.Marks(frozenset({f"{VARIABLE}={mark}".encode()})), grace)

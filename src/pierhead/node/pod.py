@@ -11,6 +11,7 @@ import logging
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -51,7 +52,7 @@ class PodRunner:
         self._revision = 0
         """Of the pod as it was after the status was written last."""
         self._running: dict[str, runtime.Running] = {}
-        self._logs: dict[str, list[Log]] = {}
+        self._logs = self._kept_logs()
         self._wildcards: dict[str, list[str]] = {}
         self._gone = False
         self._over = False
@@ -170,8 +171,10 @@ class PodRunner:
         before = self._records[container.name]
         try:
             launch.check(self.pod, container)
-            kept = self._open_log(container.name, before.restarts + (before.end is not None))
-            found = await launch.prepare(self.pod, container, self.address, self._host, kept)
+            number = before.restarts + (before.end is not None)
+            found = await launch.prepare(
+                self.pod, container, self.address, self._host, partial(self._open_log, container.name, number)
+            )
         except Refused as error:
             self._refuse(container, before, error)
             return
@@ -186,7 +189,7 @@ class PodRunner:
         try:
             run = await self._host.runtime.start(found)
         except runtime.StartFailed as error:
-            kept.close()
+            found.log.close()
             self._ended(container.name, record, self._unstarted(container.name, str(error)))
             return
         self._note(container.name, "Started", f"Started container {container.name}", type="Normal")
@@ -320,18 +323,29 @@ class PodRunner:
         del held[:-2]
         return held[-1]
 
+    def _kept_logs(self) -> dict[str, list[Log]]:
+        """The logs of the newest runs under an earlier agent."""
+        found: dict[str, list[Log]] = {}
+        for name, record in self._records.items():
+            path = self._directory / name / f"{record.restarts}.log"
+            if record.end is not None and path.exists():
+                found[name] = [Log.finished(path)]
+        return found
+
     def logs(self, query: LogQuery) -> AsyncIterator[bytes]:
         """Raises:
         ApiError: 400 when the container has not started, or there was no run before.
         """
         name, record = query.container, self._records[query.container]
-        held = [kept for kept in self._logs.get(name, []) if kept.path.exists()]
+        held = self._logs.get(name, [])
+        state = record.state
         if query.previous:
-            if record.last is None or len(held) < 2:
+            runs = held if isinstance(state, Waiting) else held[:-1]
+            if record.last is None or not runs:
                 raise bad_request(f'previous terminated container "{name}" in pod "{query.pod}" not found')
-            return logs.read(held[-2], query, self._host.now())
-        if isinstance(record.state, Waiting) and record.last is None:
-            raise bad_request(f'container "{name}" in pod "{query.pod}" is waiting to start: {record.state.reason}')
+            return logs.read(runs[-1], query, self._host.now())
+        if isinstance(state, Waiting) and record.last is None:
+            raise bad_request(f'container "{name}" in pod "{query.pod}" is waiting to start: {state.reason}')
         if not held:
-            raise bad_request(f'the log of container "{name}" in pod "{query.pod}" went with the agent that ran it')
+            raise bad_request(f'the log of container "{name}" in pod "{query.pod}" is not on this node')
         return logs.read(held[-1], query, self._host.now())

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pierhead.errors import UsageError
 from pierhead.node import leftovers, listeners, tree
+from pierhead.node.logs import Log
 from pierhead.node.runtime import Exit, Launch, StartFailed
 
 _CHUNK = 64 * 1024
@@ -39,7 +40,7 @@ class Processes:
         """Raises:
         UsageError: there is no ``setpriv`` on this machine.
         """
-        self._mark = mark
+        self._mark, self._trees = mark, tree.Trees()
         self._setpriv = shutil.which("setpriv", path="/usr/bin:/bin:/usr/local/bin:" + os.environ.get("PATH", ""))
         if self._setpriv is None:
             raise UsageError("setpriv is missing, which starts pods", "install util-linux: apt-get install util-linux")
@@ -59,7 +60,7 @@ class Processes:
             err.close()
             raise
         entries = frozenset(f"{name}={value}".encode() for name, value in marks.items())
-        return Process(child, spawn, launch, tree.Marks(entries, child.pid), (out, err))
+        return Process(child, spawn, launch.log, _Tree(self._trees, tree.Marks(entries, child.pid)), (out, err))
 
     def _command(self, launch: Launch) -> list[str]:
         assert self._setpriv is not None
@@ -77,11 +78,11 @@ class Process:
         self,
         child: subprocess.Popen[bytes],
         spawn: _Spawn,
-        launch: Launch,
-        marks: tree.Marks,
+        log: Log,
+        tree: _Tree,
         pipes: tuple[_Pipe, _Pipe],
     ) -> None:
-        self._child, self._spawn, self._launch, self._marks, self._pipes = child, spawn, launch, marks, pipes
+        self._child, self._spawn, self._log, self._tree, self._pipes = child, spawn, log, tree, pipes
         self._over = asyncio.Event()
         self._until = 0.0
         """Until when what is left of the tree may still end by itself, by the loop's clock."""
@@ -102,7 +103,7 @@ class Process:
             await self._sweep()
             code = self._child.wait()
         finally:
-            self._launch.log.close()
+            self._log.close()
             self._over.set()
         self._notice_setpriv(code)
         return Exit(code) if code >= 0 else Exit(128 - code, -code)
@@ -111,13 +112,13 @@ class Process:
         self._until = asyncio.get_running_loop().time() + grace
         if grace > 0 and not self._told:
             self._told = True
-            await tree.tell(self._marks, signal.SIGTERM, 0)
+            await self._tree.tell(signal.SIGTERM, 0)
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._over.wait()
         if not self._over.is_set():
             self._until = 0.0
-            await tree.kill(self._marks)
+            await self._tree.kill()
             await self._over.wait()
 
     async def run(self, command: Sequence[str], timeout: float) -> tuple[int, str]:
@@ -140,14 +141,14 @@ class Process:
         return code if code >= 0 else 128 - code, kept.decode(errors="replace")
 
     async def wildcards(self, udp: Collection[int]) -> list[str]:
-        return await asyncio.to_thread(lambda: listeners.wildcards(tree.find(self._marks), udp))
+        return await asyncio.to_thread(listeners.wildcards, await self._tree.find(), udp)
 
     async def _sweep(self) -> None:
         """Ends what the first process left; what was told to stop may use the rest of its grace period."""
         remaining = self._until - asyncio.get_running_loop().time()
         if remaining > 0:
-            await tree.tell(self._marks, 0, remaining)
-        await tree.kill(self._marks)
+            await self._tree.tell(0, remaining)
+        await self._tree.kill()
         for pipe in self._pipes:
             await pipe.drained()
 
@@ -155,6 +156,23 @@ class Process:
         """What only the kernel can tell (a missing interpreter, say) is reported by setpriv, on the container's stderr."""
         if code in _SETPRIV_FAILED and self._pipes[1].first.startswith(b"setpriv: failed to execute "):
             raise StartFailed(f"exec: {self._pipes[1].first.decode(errors='replace').split('execute ', 1)[1].strip()}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """The processes of one container."""
+
+    trees: tree.Trees
+    marks: tree.Marks
+
+    async def find(self) -> Collection[int]:
+        return await self.trees.find(self.marks)
+
+    async def tell(self, number: int, patience: float) -> None:
+        await self.trees.tell(self.marks, number, patience)
+
+    async def kill(self) -> None:
+        await self.trees.kill(self.marks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pierhead.errors import PierheadError
 
+_PREFIX = b"PIERHEAD_"
 _PATIENCE = 5.0
 """Seconds to go on killing what forks faster than it dies, or sits in the kernel."""
 
@@ -32,57 +34,79 @@ class Marks:
     """What a tree is known by."""
 
     entries: frozenset[bytes]
-    """All of these (``NAME=value``) stand in the environment of each of its processes."""
+    """All of these (``PIERHEAD_NAME=value``) stand in the environment of each of its processes."""
     session: int | None = None
     """A session that is certainly the tree's: its leader is ours and not reaped yet."""
 
 
-def find(marks: Marks) -> dict[int, int]:
-    """The processes of a tree, each with its session; a session that holds one of them belongs to the tree as a whole."""
-    spared = _ourselves()
-    seen = {pid: session for pid, session in _sessions() if pid not in spared}
-    carriers = {pid for pid in seen if marks.entries <= _environment(pid)}
-    sessions = {seen[pid] for pid in carriers} | {marks.session}
-    sessions -= {0, os.getsid(0), None}
-    return {pid: session for pid, session in seen.items() if pid in carriers or session in sessions}
+class Processes(NamedTuple):
+    """All living processes of the machine at one time, but for ourselves."""
+
+    sessions: dict[int, int]
+    """Process → session."""
+    marked: dict[int, frozenset[bytes]]
+    """Process → what of ours stands in its environment, of those where something does."""
+
+    def of(self, marks: Marks) -> dict[int, int]:
+        """Those of one tree, each with its session; a session that holds one of them belongs to the tree as a whole."""
+        carriers = {pid for pid, entries in self.marked.items() if marks.entries <= entries}
+        sessions = {self.sessions[pid] for pid in carriers} | {marks.session}
+        sessions -= {0, os.getsid(0), None}
+        return {pid: session for pid, session in self.sessions.items() if pid in carriers or session in sessions}
 
 
-async def end(marks: Marks, grace: float = 0.0) -> int:
-    """Ends a tree: SIGTERM, ``grace`` seconds, SIGKILL until nothing is left. Returns how many processes there were.
+class Trees:
+    """Finds trees and ends them. Whoever asks while somebody else looks shares the next look, so a hundred containers that
+    end together cost a few looks at ``/proc``, not hundreds."""
 
-    Raises:
-        Unkillable: something is left after five seconds of killing.
-    """
-    told = await tell(marks, signal.SIGTERM, grace) if grace > 0 else 0
-    return max(told, await kill(marks))
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._begun = 0
+        self._seen = (0, Processes({}, {}))
 
+    async def find(self, marks: Marks) -> dict[int, int]:
+        """The processes of a tree now, each with its session."""
+        wanted = self._begun + 1
+        async with self._lock:
+            if self._seen[0] < wanted:
+                self._begun = number = self._begun + 1
+                self._seen = number, await asyncio.to_thread(_look)
+        return self._seen[1].of(marks)
 
-async def kill(marks: Marks) -> int:
-    """SIGKILL until nothing is left: what was forked meanwhile is found by the next look.
+    async def end(self, marks: Marks, grace: float = 0.0) -> int:
+        """Ends a tree: SIGTERM, ``grace`` seconds, SIGKILL until nothing is left. Returns how many processes there were.
 
-    Raises:
-        Unkillable: something is left after five seconds.
-    """
-    deadline, killed = time.monotonic() + _PATIENCE, 0
-    while found := await tell(marks, signal.SIGKILL, 1.0):
-        killed += found
-        if time.monotonic() > deadline:
-            raise Unkillable(f"processes do not end: {sorted(await asyncio.to_thread(find, marks))}")
-    return killed
+        Raises:
+            Unkillable: something is left after five seconds of killing.
+        """
+        told = await self.tell(marks, signal.SIGTERM, grace) if grace > 0 else 0
+        return max(told, await self.kill(marks))
 
+    async def kill(self, marks: Marks) -> int:
+        """SIGKILL until nothing is left: what was forked meanwhile is found by the next look.
 
-async def tell(marks: Marks, number: int, patience: float) -> int:
-    """Sends a signal (0: none) to every process of a tree, and waits up to ``patience`` seconds until all of them have ended.
-    Returns how many there were."""
-    with _held(await asyncio.to_thread(find, marks)) as held:
-        for pidfd in held:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, number)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                for pidfd in held:
-                    await exited(pidfd)
-        return len(held)
+        Raises:
+            Unkillable: something is left after five seconds.
+        """
+        deadline, killed = time.monotonic() + _PATIENCE, 0
+        while found := await self.tell(marks, signal.SIGKILL, 1.0):
+            killed += found
+            if time.monotonic() > deadline:
+                raise Unkillable(f"processes do not end: {sorted(await self.find(marks))}")
+        return killed
+
+    async def tell(self, marks: Marks, number: int, patience: float) -> int:
+        """Sends a signal (0: none) to every process of a tree, and waits up to ``patience`` seconds until all of them have
+        ended. Returns how many there were."""
+        with _held(await self.find(marks)) as held:
+            for pidfd in held:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, number)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    for pidfd in held:
+                        await exited(pidfd)
+            return len(held)
 
 
 async def exited(pidfd: int) -> None:
@@ -117,11 +141,12 @@ def _held(found: dict[int, int]) -> Iterator[list[int]]:
             os.close(pidfd)
 
 
-def _sessions() -> Iterator[tuple[int, int]]:
-    """Every living process and its session; those that ended and only wait for their parent are left out."""
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and (session := _session(int(entry.name))) is not None:
-            yield int(entry.name), session
+def _look() -> Processes:
+    spared = _ourselves()
+    pids = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+    sessions = {pid: session for pid in pids if pid not in spared and (session := _session(pid)) is not None}
+    marked = {pid: entries for pid in sessions if (entries := _entries(pid))}
+    return Processes(sessions, marked)
 
 
 def _session(pid: int) -> int | None:
@@ -135,9 +160,12 @@ def _stat(pid: int) -> list[bytes]:
     return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
 
 
-def _environment(pid: int) -> frozenset[bytes]:
-    """Empty where this account may not look, and for kernel threads."""
-    return frozenset(_read(f"/proc/{pid}/environ").split(b"\0"))
+def _entries(pid: int) -> frozenset[bytes]:
+    """What of ours stands in its environment. Nothing where this account may not look, and for kernel threads."""
+    environment = _read(f"/proc/{pid}/environ")
+    if _PREFIX not in environment:
+        return frozenset()
+    return frozenset(entry for entry in environment.split(b"\0") if entry.startswith(_PREFIX))
 
 
 def _read(path: str) -> bytes:
