@@ -138,7 +138,7 @@ def shares(capacity: Capacity, own: Mapping[str, int]) -> dict[str, int]:
     found = {zone: count * cpu // total for zone, cpu in capacity.items()}
 
     def need(zone: str) -> tuple[int, int, int, str]:
-        short = _minimum(capacity, zone, count) - found[zone]
+        short = max(0, _minimum(capacity, zone, count) - found[zone])
         return -short, -(count * capacity[zone] % total), -own.get(zone, 0), zone
 
     for zone in sorted(capacity, key=need)[: count - sum(found.values())]:
