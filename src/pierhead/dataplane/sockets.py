@@ -30,7 +30,9 @@ def listen_tcp(address: str, port: int) -> socket.socket:
     try:
         # Connections of an earlier listener may still be open or in TIME_WAIT; they do not forbid a new one.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What is accepted inherits these two: no waiting for more to send, and a peer that vanished is noticed one day.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listener.bind((address, port))
         listener.listen(BACKLOG)
     except OSError:
@@ -55,6 +57,7 @@ def dial(address: str, kind: socket.SocketKind) -> socket.socket:
     found = socket.socket(family(address), kind | socket.SOCK_NONBLOCK)
     if kind == socket.SOCK_STREAM:
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return found
 
 
