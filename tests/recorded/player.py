@@ -75,7 +75,7 @@ def answer(response: http.client.HTTPResponse, content: bytes, *, raw: bool = Fa
     except UnicodeDecodeError:
         body = {"$base64": base64.b64encode(content).decode()}
     else:
-        if not raw and ("json" in headers.get("content-type", "") or body[:1] == "{"):
+        if body and not raw and ("json" in headers.get("content-type", "") or body[:1] == "{"):
             body = json.loads(body)
     return {"status": response.status, "headers": headers, "body": body}
 

@@ -70,7 +70,7 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
         app = ApiServer(store, settings.network, _tokens(settings, credentials), nodes)
         client = Client(InProcess(app, credentials.controller))
         informers = Informers(client)
-        address = (settings.host, listener.getsockname()[1])
+        address = listener.getsockname()[:2]
         async with asyncio.TaskGroup() as group:
             group.create_task(Controllers(client, informers, settings.network, address=address).run())
             if settings.network.mode == "loopback":
