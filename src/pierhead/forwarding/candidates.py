@@ -31,7 +31,9 @@ class Candidate(NamedTuple):
         return self.serving and self.terminating
 
 
-def candidates(slices: Iterable[views.EndpointSlice]) -> Iterator[tuple[PortName, views.EndpointPort, views.Endpoint]]:
+def _programmable(
+    slices: Iterable[views.EndpointSlice],
+) -> Iterator[tuple[PortName, views.EndpointPort, views.Endpoint]]:
     """Every (port, endpoint) pair of the slices which a proxy can program: a port without name or number means "all ports"
     and is left out, and so are slices of host names and of headless Services."""
     for found in slices:
@@ -51,7 +53,7 @@ def by_port(
     """The candidates of each port, sorted, each socket once, and the endpoints that may not be served."""
     found: dict[PortName, dict[tuple[str, int], Candidate]] = {}
     refused: dict[tuple[str, str, int], Refusal] = {}
-    for name, port, endpoint in candidates(slices):
+    for name, port, endpoint in _programmable(slices):
         address, number = endpoint.addresses[0], port.port or 0
         if why := _forbidden(service, address, number, place):
             refused[name[1], address, number] = Refusal(service, name[1], address, number, "EndpointNotAllowed", why)
