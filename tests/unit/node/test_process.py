@@ -315,7 +315,7 @@ asyncio.run(main())
         agent.kill()
         agent.wait()
         assert all(map(alive, pids(ours)))
-        assert await leftovers.end(leftovers.mark(ours)) == 3
+        assert await leftovers.end(leftovers.mark(ours)) >= 3
         assert not any(map(alive, pids(ours)))
         assert all(map(alive, pids(theirs)))
         await leftovers.end(leftovers.mark(theirs))
