@@ -20,6 +20,8 @@ LONGEST_BACK_OFF = 300.0
 FORGET_BACK_OFF = 600.0
 """Seconds between two ends of a container after which its back-off starts anew."""
 
+LOST = "The container could not be located when the node's agent started: processes end with the agent that runs them"
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -145,6 +147,14 @@ def judged(record: Record, container: Container, *, started: bool | None = None,
 
 def ended(record: Record, state: Terminated) -> Record:
     return replace(record, state=state, started=False, ready=False)
+
+
+def lost(record: Record, now: float) -> Record:
+    """The record of a container after the agent that ran it: what ran then runs no more, and nobody saw its end."""
+    if not isinstance(record.state, Running):
+        return record
+    state = record.state
+    return ended(record, Terminated(137, "ContainerStatusUnknown", state.started, now, message=LOST, id=state.id))
 
 
 def refused(record: Record, state: Waiting) -> Record:

@@ -21,8 +21,6 @@ Conditions: TypeAlias = Mapping[str, Tree]
 BINDING = "pierhead.dev/BindsItsAddress"
 """A condition of our own: False while a pod listens on all addresses of the machine, absent while it never did."""
 
-LOST = "The container could not be located when the node's agent started: processes end with the agent that runs them"
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -208,8 +206,8 @@ def restore(pod: Pod, now: float) -> dict[str, Record]:
 def _restored(told: ContainerStatus, now: float) -> Record:
     state, last = told.state, _terminated(told.last_state.terminated)
     if state.running:
-        lost = Terminated(137, "ContainerStatusUnknown", seconds_of(state.running.started_at), now, 0, LOST)
-        return Record(lost, last, told.restart_count)
+        ran = Running(seconds_of(state.running.started_at), told.container_id)
+        return lifecycle.lost(Record(ran, last, told.restart_count), now)
     if state.terminated:
         return Record(_end(state), last, told.restart_count)
     if last:

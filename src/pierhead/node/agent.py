@@ -59,6 +59,8 @@ class NodeAgent:
         self._addresses = Addresses(found)
         self._description = Description(name, zone, region, network.node_address, (str(found),))
         self._runners: dict[str, PodRunner] = {}
+        self._starved = False
+        """Whether a pod waits for an address."""
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -136,6 +138,7 @@ class NodeAgent:
         try:
             given = address or self._addresses.take()
         except Exhausted as error:
+            self._starved = True
             self._host.recorder.note(POD, pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             return
         runner = self._runners[pod.metadata.uid] = PodRunner(pod, self._host, given)
@@ -152,6 +155,15 @@ class NodeAgent:
                     log.exception("pod %s failed", runner.pod.key)
                     await asyncio.sleep(_AGAIN)
                 else:
-                    return
+                    break
         finally:
             self._addresses.give_back(runner.address)
+        self._feed()
+
+    def _feed(self) -> None:
+        """Begins pods for which there was no address."""
+        if self._starved:
+            self._starved = False
+            for pod in self._pods.list():
+                if pod.spec.node_name == self.name and pod.metadata.uid not in self._runners:
+                    self._begin(pod, "")

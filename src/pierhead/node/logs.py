@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pierhead.errors import bad_request
+
 ROTATE_AT = 10 * 1024 * 1024
 LONGEST_LINE = 16 * 1024
 """Bytes; a longer line is kept in pieces."""
@@ -199,9 +201,13 @@ def _since(query: LogQuery, now: float) -> bytes:
     """The earliest timestamp asked for: timestamps of one width compare as text. Empty: all."""
     if query.since_seconds is not None:
         return _stamp(int((now - query.since_seconds) * 1e9))
-    if query.since_time:
-        return _stamp(int(datetime.fromisoformat(query.since_time).astimezone(UTC).timestamp() * 1e9))
-    return b""
+    if not query.since_time:
+        return b""
+    try:
+        since = datetime.fromisoformat(query.since_time).astimezone(UTC)
+    except ValueError as error:
+        raise bad_request(f"sinceTime: {error}") from error
+    return _stamp(int(since.timestamp() * 1e9))
 
 
 def _text(lines: bytes, query: LogQuery, since: bytes) -> bytes:

@@ -74,7 +74,10 @@ class PodRunner:
     # -- its life ---------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Until the pod is deleted and everything of it is gone. Cancelled, it ends the containers first."""
+        """Until the pod is deleted and everything of it is gone. Cancelled, it ends the containers first. May be called again
+        after it failed."""
+        now = self._host.now()
+        self._records = {name: lifecycle.lost(record, now) for name, record in self._records.items()}
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 try:
@@ -126,26 +129,30 @@ class PodRunner:
             if self._running:
                 await self._report()
         self._over = True
-        while not self._gone and (again := await self._report()) is not None:
-            await self._pause(again)
-        await self._remove()
+        await self._say_goodbye()
         for held in self._logs.values():
             for kept in held:
                 kept.remove()
+        self._logs.clear()
         await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
 
-    async def _remove(self) -> None:
-        """Deletes the object, unless it went already or another one has its name."""
-        found = self.pod.metadata
+    async def _say_goodbye(self) -> None:
+        """The last status, then the object itself, unless it went already or another one has its name."""
+        found, again = self.pod.metadata, 0.0
         while not self._gone:
+            await self._pause(again)
+            self._wake.clear()
+            if (again := await self._report() or 0.0) > 0:
+                continue
             try:
                 await self._host.client.delete(POD, found.name, found.namespace, uid=found.uid, grace=0)
             except ApiError as error:
-                if error.code not in (404, 409):
-                    log.warning("pod %s cannot be deleted: %s", self.pod.key, error)
-                    await self._pause(WRITE_AGAIN)
-                    continue
-            return
+                if error.code in (404, 409):
+                    return
+                log.warning("pod %s cannot be deleted: %s", self.pod.key, error)
+                again = WRITE_AGAIN
+            else:
+                return
 
     async def _stop_all(self, grace: float) -> None:
         """Until nothing runs; the tasks that attend to the containers do the rest."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -141,7 +142,7 @@ async def _http(action: HTTPGetAction, target: Target, timeout: float) -> Outcom
         return Outcome(
             False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
         )
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, UnicodeError) as error:
         return Outcome(False, f'Get "{url}": {_reason(error, host, port)}')
     except ValueError:
         return Outcome(False, f'Get "{url}": malformed HTTP response')
@@ -193,7 +194,7 @@ async def _tcp(action: TCPSocketAction, target: Target, timeout: float) -> Outco
             _, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
         return Outcome(False, f"dial tcp {_join(host, port)}: i/o timeout")
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         return Outcome(False, _reason(error, host, port))
     writer.close()
     with suppress(OSError):
@@ -216,13 +217,13 @@ class _NoPort(PierheadError):
 
 
 def _port(port: int | str, target: Target) -> int:
-    if isinstance(port, int):
-        return port
-    if port.isdigit():
-        return int(port)
-    if port not in target.ports:
-        raise _NoPort(f"couldn't find port: named port {port} not found")
-    return target.ports[port]
+    if isinstance(port, str) and not port.isdigit():
+        if port not in target.ports:
+            raise _NoPort(f"couldn't find port: named port {port} not found")
+        return target.ports[port]
+    if not 0 < int(port) < 65536:
+        raise _NoPort(f"invalid port number: {port}")
+    return int(port)
 
 
 def _join(host: str, port: int) -> str:
@@ -230,10 +231,11 @@ def _join(host: str, port: int) -> str:
 
 
 def _reason(error: Exception, host: str, port: int) -> str:
+    """As Go words it."""
     if isinstance(error, EOFError):
         return "EOF"
-    if isinstance(error, ConnectionRefusedError):
-        return f"dial tcp {_join(host, port)}: connect: connection refused"
-    number = getattr(error, "errno", None)
-    text = os.strerror(number).lower() if isinstance(number, int) else str(error)
-    return f"dial tcp {_join(host, port)}: connect: {text}"
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return f"dial tcp: lookup {host}: no such host"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return f"dial tcp {_join(host, port)}: connect: {os.strerror(error.errno).lower()}"
+    return f"dial tcp {_join(host, port)}: {error}"

@@ -8,6 +8,7 @@ pipes by the event loop itself: no thread and no task for each.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -21,6 +22,8 @@ from pierhead.errors import UsageError
 from pierhead.node import leftovers, listeners, tree
 from pierhead.node.logs import Log
 from pierhead.node.runtime import Exit, Launch, StartFailed
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 64 * 1024
 """Bytes taken from a pipe at a time: a container that never stops writing takes turns with everybody else."""
@@ -172,7 +175,11 @@ class _Tree:
         await self.trees.tell(self.marks, number, patience)
 
     async def kill(self) -> None:
-        await self.trees.kill(self.marks)
+        """What does not end (it sits in the kernel) is reported and left: its pod must not hang with it."""
+        try:
+            await self.trees.kill(self.marks)
+        except tree.Unkillable:
+            log.exception("a container leaves something behind")
 
 
 @dataclass(frozen=True, slots=True)

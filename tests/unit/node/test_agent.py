@@ -53,8 +53,8 @@ async def eventually(holds: Callable[[], Awaitable[Any]]) -> Any:
 class Region:
     """An API server and a node, ``n1``."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, pods: str = "127.64.0.0/16") -> None:
+        self.directory, self.pods = directory, ip_network(pods)
         self.app = ApiServer(MemoryStore(stamp), LOOPBACK, {"admin": ADMIN, "node": node_identity("n1")}, NoLogs())
         self.admin = Client(InProcess(self.app, "admin"))
         self.agent: NodeAgent
@@ -64,7 +64,14 @@ class Region:
         client = Client(InProcess(self.app, "node"), "kubelet")
         informers = Informers(client)
         self.agent = NodeAgent(
-            client, informers, LOOPBACK, name="n1", zone="z1", region="r1", directory=self.directory / "n1"
+            client,
+            informers,
+            LOOPBACK,
+            name="n1",
+            zone="z1",
+            region="r1",
+            directory=self.directory / "n1",
+            pod_range=self.pods,
         )
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(informers.run())
@@ -121,9 +128,9 @@ class Region:
         return b"".join([chunk async for chunk in chunks]).decode()
 
 
-def play(directory: Path, scene: Callable[[Region], Awaitable[None]]) -> None:
+def play(directory: Path, scene: Callable[[Region], Awaitable[None]], **more: str) -> None:
     async def main() -> None:
-        region = Region(directory)
+        region = Region(directory, **more)
         for name in ("default", "kube-node-lease"):
             await region.admin.create(NAMESPACE, {"metadata": {"name": name}})
         node = asyncio.ensure_future(region.node())
@@ -474,6 +481,20 @@ def test_a_missing_secret_is_named_and_waited_for(tmp_path: Path) -> None:
         assert (await region.events("c"))["Failed"] == 'Error: secret "login" not found'
 
     play(tmp_path, scene)
+
+
+def test_a_pod_waits_for_an_address(tmp_path: Path) -> None:
+    async def scene(region: Region) -> None:
+        for name in ("a", "b", "c"):
+            await region.create(name, shell("exec sleep 1000"))
+        await region.until("b", ready)
+        assert (await region.events("c"))["FailedCreatePodSandBox"] == (
+            "Failed to create pod sandbox: all 2 addresses of 127.64.9.0/30 are in use"
+        )
+        await region.admin.delete(POD, "a", "default")
+        assert (await region.until("c", ready))["status"]["podIP"] == "127.64.9.1"
+
+    play(tmp_path, scene, pods="127.64.9.0/30")
 
 
 # -- several containers ----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pierhead.errors import ApiError
 from pierhead.node.logs import LONGEST_LINE, Log, LogQuery, read
 
 
@@ -103,6 +104,11 @@ def test_part_of_a_log(tmp_path: Path, query: dict[str, Any], expected: str) -> 
     log = lines(tmp_path, *"abcde")
     now = 1767355204.0  # 2026-01-02T12:00:04Z
     assert collect(log, now=now, **query) == b"".join(letter.encode() + b"\n" for letter in expected)
+
+
+def test_a_time_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ApiError, match="sinceTime"):
+        collect(lines(tmp_path, "a"), since_time="yesterday")
 
 
 def test_limit_bytes_may_cut_a_line(tmp_path: Path) -> None:

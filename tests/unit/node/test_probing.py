@@ -124,6 +124,19 @@ def test_a_named_port_that_does_not_exist_is_named() -> None:
     assert found == Outcome(False, "couldn't find port: named port admin not found")
 
 
+@pytest.mark.parametrize(
+    ("action", "text"),
+    [
+        ({"port": "99999"}, "invalid port number: 99999"),
+        ({"port": 80, "host": "no-such-host.invalid"}, "dial tcp: lookup no-such-host.invalid: no such host"),
+        ({"port": 80, "host": "x" * 64 + ".y"}, f"dial tcp: lookup {'x' * 64}.y: no such host"),
+    ],
+)
+def test_what_nobody_can_connect_to_is_named(action: dict[str, Any], text: str) -> None:
+    found = asyncio.run(look(msgspec.convert({"tcpSocket": action, "timeoutSeconds": 5}, Probe), target(80)))
+    assert found == Outcome(False, text)
+
+
 def test_grpc_says_that_it_is_not_supported() -> None:
     found = asyncio.run(look(msgspec.convert({"grpc": {"port": 1}}, Probe), target(80)))
     assert found.text == "grpc probes are not supported; use httpGet, tcpSocket or exec"
