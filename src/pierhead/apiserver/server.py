@@ -154,7 +154,6 @@ class Connection(HttpToolsProtocol):
             self._arm(self._limits.header_seconds, self._no_headers)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.pipe.lost = True
         self._disarm()
         super().connection_lost(exc)
         self._state.left.set()
@@ -220,13 +219,7 @@ class _Pipe:
     def __init__(self, transport: asyncio.Transport) -> None:
         self.write = transport.write
         self.buffered = transport.get_write_buffer_size
-        self._abort = transport.abort
-        self.lost = False
-        """The connection has ended; a TLS transport of asyncio before 3.11.4 then cannot be aborted any more."""
-
-    def abort(self) -> None:
-        if not self.lost:
-            self._abort()
+        self.abort = transport.abort
 
 
 class _State(ServerState):
