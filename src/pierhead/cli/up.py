@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +17,6 @@ from pierhead.errors import UsageError
 from pierhead.region import machine
 from pierhead.region.region import Ready, run_region
 from pierhead.region.settings import Settings
-
-STARTED = time.monotonic()
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -100,7 +97,7 @@ async def _until_signalled(settings: Settings, why_network: str, why_proxy: str)
 def _announce(settings: Settings, ready: Ready, why_network: str, why_proxy: str) -> None:
     """What scripts and people read first. The last two lines can be pasted into a shell."""
     network = settings.network
-    click.echo(f"ready in {time.monotonic() - STARTED:.2f} s")
+    click.echo(f"ready in {machine.process_age():.2f} s")
     click.echo(f"API         {ready.url}")
     click.echo(f"kubeconfig  {ready.kubeconfig}")
     click.echo(f"network     {network.mode} ({why_network}); Services {', '.join(map(str, network.service_ranges))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -31,3 +32,10 @@ def first_open_port(path: Path = Path("/proc/sys/net/ipv4/ip_unprivileged_port_s
         return int(path.read_text())
     except (OSError, ValueError):
         return 1024
+
+
+def process_age() -> float:
+    """Seconds since this process was started, its interpreter's own start included."""
+    after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    ticks = int(after_name[19])  # starttime, the 22nd field; the 2nd, the name, may hold blanks
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")

@@ -21,3 +21,8 @@ def test_subnets_are_the_routes_without_a_gateway(tmp_path: Path) -> None:
 
 def test_no_table_means_no_subnets(tmp_path: Path) -> None:
     assert machine.subnets(tmp_path / "none") == ()
+
+
+def test_a_process_is_as_old_as_its_start() -> None:
+    first = machine.process_age()
+    assert 0 < first <= machine.process_age()
