@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 TOO_DEEP = "exceeded max depth"
@@ -124,15 +125,16 @@ def repeated(value: Any, shown: str = "") -> list[str]:
 
 def complaint(text: str) -> str:
     """Go's words (encoding/json, scanner.go) for the first thing that makes this text no JSON value."""
-    try:
-        _Scanner(text).scan()
-    except NoJson as error:
-        return str(error)
+    with suppress(RecursionError):
+        try:
+            _Scanner(text).scan()
+        except NoJson as error:
+            return str(error)
     return TOO_DEEP
 
 
 class _Scanner:
-    """Walks a text up to its first mistake. A stack of brackets instead of recursion: any depth is fine."""
+    """Walks a text up to its first mistake. Nested deeper than the interpreter goes, it raises RecursionError."""
 
     def __init__(self, text: str) -> None:
         self.text = text
