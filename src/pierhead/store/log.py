@@ -126,7 +126,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     )  # SQLite's -wal file takes the mode of this one
     connection = sqlite3.connect(path, isolation_level=None)
-    with ExitStack() as undo:
+    with contextlib.ExitStack() as undo:
         undo.callback(connection.close)
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # the directory is ours; so no shared memory file either
         connection.execute("PRAGMA journal_mode = WAL")
