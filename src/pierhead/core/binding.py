@@ -1,4 +1,7 @@
-"""On which node a pod runs: one of those it may run on, spread over zones, then over nodes."""
+"""On which node a pod runs: one of those it may run on, spread over zones, then over nodes.
+
+Why none fits is told in the words of kube-scheduler 1.36, and of several reasons that a node has only the first, in its order.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from pierhead.api.views import Node, Pod, Taint, Toleration
+from pierhead.api.views import Condition, Node, Pod, Taint, Toleration
+from pierhead.core import nodes as health
+
+SCHEDULER = "default-scheduler"
+"""Pods that name another scheduler are left to it."""
+UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "NoSchedule")
+"""Who tolerates this taint may run on a cordoned node, whether the node bears it or not."""
+HARD = ("NoSchedule", "NoExecute")
 
 
 class Choice(NamedTuple):
@@ -17,8 +27,11 @@ class Choice(NamedTuple):
 
 
 def wants_node(pod: Pod) -> bool:
-    """It is waiting to be bound."""
-    return not (pod.spec.node_name or pod.spec.scheduling_gates or pod.finished or pod.metadata.deletion_timestamp)
+    """It is waiting to be bound, by us."""
+    spec = pod.spec
+    if spec.scheduler_name not in ("", SCHEDULER):
+        return False
+    return not (spec.node_name or spec.scheduling_gates or pod.finished or pod.metadata.deletion_timestamp)
 
 
 def choose(pod: Pod, nodes: Sequence[Node], load: Mapping[str, int]) -> Choice:
@@ -44,16 +57,27 @@ def choose(pod: Pod, nodes: Sequence[Node], load: Mapping[str, int]) -> Choice:
 
 
 def refusal(pod: Pod, node: Node) -> str:
-    """Why this pod may not run on this node; empty when it may."""
-    unschedulable = Taint("node.kubernetes.io/unschedulable", "NoSchedule")
-    if node.spec.unschedulable and not _tolerates(pod.spec.tolerations, unschedulable):
+    """Why this pod may not run on this node; empty when it may. A node that is not ready refuses by its taint."""
+    tolerations = pod.spec.tolerations
+    if node.spec.unschedulable and not _tolerates(tolerations, UNSCHEDULABLE):
         return "node(s) were unschedulable"
-    for taint in node.spec.taints:
-        if taint.effect in ("NoSchedule", "NoExecute") and not _tolerates(pod.spec.tolerations, taint):
-            return f"node(s) had untolerated taint(s) {{{taint.key}: {taint.value}}}"
+    if not all(_tolerates(tolerations, taint) for taint in health.taints(node) if taint.effect in HARD):
+        return "node(s) had untolerated taint(s)"
     if not pod.spec.node_selector.items() <= node.metadata.labels.items():
         return "node(s) didn't match Pod's node affinity/selector"
-    return "" if node.ready else "node(s) were not ready"
+    return ""
+
+
+def unscheduled(pod: Pod, choice: Choice, now: str) -> Condition | None:
+    """The condition PodScheduled of a pod that fits nowhere; None when it says so already.
+
+    ``now``: RFC 3339 in UTC, whole seconds. A condition that was False before keeps the time since when it is.
+    """
+    old = next((found for found in pod.status.conditions if found.type == "PodScheduled"), None)
+    since = old.last_transition_time if old and old.status == "False" else now
+    generation = pod.metadata.generation
+    new = Condition("PodScheduled", "False", "Unschedulable", choice.message, since, observed_generation=generation)
+    return None if new == old else new
 
 
 def _tolerates(tolerations: Iterable[Toleration], taint: Taint) -> bool:
@@ -76,7 +100,9 @@ def _tainted(pod: Pod, node: Node) -> int:
 
 
 def _unschedulable(count: int, reasons: Mapping[str, int]) -> str:
+    """Nothing here is for other pods to make room for, hence the sentence on preemption."""
     if not count:
         return "no nodes available to schedule pods"
-    told = ", ".join(f"{times} {reason}" for reason, times in sorted(reasons.items()))
-    return f"0/{count} nodes are available: {told}."
+    none = f"0/{count} nodes are available:"
+    told = ", ".join(sorted(f"{times} {reason}" for reason, times in reasons.items()))
+    return f"{none} {told}. preemption: {none} {count} Preemption is not helpful for scheduling."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from builders import node, pod
 from pierhead.core import binding
@@ -28,16 +29,18 @@ def test_pods_are_spread_over_zones_then_over_nodes() -> None:
 @pytest.mark.parametrize(
     ("spec", "on", "reason"),
     [
-        ({}, node(ready=False), "node(s) were not ready"),
+        ({}, node(ready=False), "node(s) had untolerated taint(s)"),
+        ({"tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists"}]}, node(ready=False), ""),
         ({}, node(unschedulable=True), "node(s) were unschedulable"),
-        ({}, TAINTED, "node(s) had untolerated taint(s) {k: v}"),
+        ({}, TAINTED, "node(s) had untolerated taint(s)"),
         ({"tolerations": [{"key": "k", "value": "v"}]}, TAINTED, ""),
         (
             {"tolerations": [{"key": "k", "operator": "Exists", "effect": "NoExecute"}]},
             TAINTED,
-            "node(s) had untolerated taint(s) {k: v}",
+            "node(s) had untolerated taint(s)",
         ),
         ({"tolerations": [{"operator": "Exists"}]}, TAINTED, ""),
+        ({"tolerations": [{"operator": "Exists"}]}, node(unschedulable=True), ""),
         (
             {"nodeSelector": {"topology.kubernetes.io/zone": "zb"}},
             node(),
@@ -56,10 +59,30 @@ def test_a_soft_taint_is_avoided_not_refused() -> None:
 
 
 def test_the_message_counts_the_reasons() -> None:
-    nodes = [node("a", ready=False), node("b", unschedulable=True), node("c", unschedulable=True)]
+    nodes = [TAINTED, node("b", unschedulable=True), node("c", unschedulable=True)]
     message = binding.choose(waiting(), nodes, {}).message
-    assert message == "0/3 nodes are available: 1 node(s) were not ready, 2 node(s) were unschedulable."
+    assert message == (
+        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) were unschedulable."
+        " preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+    )
     assert binding.choose(waiting(), [], {}).message == "no nodes available to schedule pods"
+
+
+def test_a_pod_that_fits_nowhere_says_so_and_since_when() -> None:
+    homeless = waiting(nodeSelector={"disk": "nvme"})
+    choice = binding.choose(homeless, [node()], {})
+    first = binding.unscheduled(homeless, choice, "2026-01-01T00:00:10Z")
+    assert first is not None
+    assert (first.type, first.status, first.reason) == ("PodScheduled", "False", "Unschedulable")
+    assert first.message.startswith("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.")
+    assert first.last_transition_time == "2026-01-01T00:00:10Z"
+
+    told = structs.replace(homeless, status=structs.replace(homeless.status, conditions=(first,)))
+    assert binding.unscheduled(told, choice, "2026-01-01T00:00:20Z") is None
+    other = binding.unscheduled(told, binding.choose(homeless, [], {}), "2026-01-01T00:00:20Z")
+    assert other is not None
+    assert other.message == "no nodes available to schedule pods"
+    assert other.last_transition_time == "2026-01-01T00:00:10Z"
 
 
 def test_who_wants_a_node() -> None:
@@ -67,3 +90,5 @@ def test_who_wants_a_node() -> None:
     assert not binding.wants_node(pod("a"))
     assert not binding.wants_node(waiting(deleted=True))
     assert not binding.wants_node(waiting(schedulingGates=[{"name": "later"}]))
+    assert binding.wants_node(waiting(schedulerName="default-scheduler"))
+    assert not binding.wants_node(waiting(schedulerName="somebody-else"))
