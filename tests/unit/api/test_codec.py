@@ -144,6 +144,14 @@ def test_quantities_and_times_become_canonical() -> None:
 def test_what_utf8_cannot_say_is_replaced() -> None:
     assert decode(r'{"metadata":{"name":"a\ud800"}}').tree["metadata"]["name"] == "a\ufffd"
     assert decode(b'{"metadata":{"name":"a\xff"}}').tree["metadata"]["name"] == "a\ufffd"
+    assert decode(r'{"metadata":{"finalizers":["\ud83d\ude00\udc00"]}}').tree["metadata"]["finalizers"] == ["😀\ufffd"]
+
+
+def test_what_utf8_cannot_say_is_replaced_in_what_errors_and_warnings_quote() -> None:
+    assert decode(r'{"spec":{"\ud800":1}}').problems == ('unknown field "spec.\ufffd"',)
+    with pytest.raises(ApiError) as caught:
+        decode(r'{"kind":"\ud800"}')
+    assert caught.value.message.startswith('\ufffd in version "v1" cannot be handled as a Service: no kind "\ufffd"')
 
 
 # -- wrong types, in Go's words -------------------------------------------------------------------------------

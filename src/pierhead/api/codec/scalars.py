@@ -16,7 +16,7 @@ from typing import Any
 from pierhead.api import quantities
 from pierhead.api.codec import times
 from pierhead.api.codec.reading import Place, Reading, end, kind_of, mismatch, spelling
-from pierhead.api.codec.text import plain, whole
+from pierhead.api.codec.text import plain
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}\Z", re.ASCII)
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
@@ -69,9 +69,7 @@ class Text(Shape):
         raise Odd
 
     def read(self, value: Any, at: Place, reading: Reading) -> Any:
-        if isinstance(value, str):
-            return whole(value)
-        return reading.refuse(mismatch(value, at, self.go))
+        return value if isinstance(value, str) else reading.refuse(mismatch(value, at, self.go))
 
 
 class Truth(Shape):
@@ -170,7 +168,7 @@ class IntOrString(Shape):
 
     def read(self, value: Any, at: Place, reading: Reading) -> Any:
         if isinstance(value, str):
-            return whole(value)
+            return value
         found = self._number.number(value)
         if found is None:
             end(mismatch(value, at, "int32", spelled=True))

@@ -19,7 +19,7 @@ from pierhead.api.codec.scalars import (
     Time,
     Truth,
 )
-from pierhead.api.codec.text import members, whole
+from pierhead.api.codec.text import members
 from pierhead.api.schema import Field
 
 
@@ -83,7 +83,7 @@ class Table(Shape):
                 reading.problem(f'duplicate field "{at.key(key).shown}"')
             got = self.inner.blank if item is None else self.inner.read(item, at.key(key), reading)
             if got is not None:
-                found[whole(key)] = got
+                found[key] = got
         return found
 
     def write(self, value: Any) -> Any:

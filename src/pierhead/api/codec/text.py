@@ -17,6 +17,8 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?', re.DOTALL)
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""What half a surrogate pair looks like; so does half of a whole pair."""
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
@@ -59,6 +61,7 @@ def parse(body: bytes) -> Any:
     try:
         start = _SPACE.match(text)
         value, end = _decoder.raw_decode(text, start.end() if start else 0)
+        value = _without_halves(value) if _HALF.search(text) else value
     except RecursionError as error:
         raise NoJson(TOO_DEEP) from error
     except ValueError as error:
@@ -87,17 +90,24 @@ def plain(value: Any) -> Any:
         return _number(value.text)
     if isinstance(value, list):
         return [plain(item) for item in value]
-    if isinstance(value, str):
-        return whole(value)
     found = members(value)
-    return value if found is None else {whole(key): plain(item) for key, item in found}
+    return value if found is None else {key: plain(item) for key, item in found}
 
 
 def whole(text: str) -> str:
     """The text without lone surrogates, which JSON can escape and UTF-8 cannot say; Go replaces them as well."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _without_halves(value: Any) -> Any:
+    """An exact value all of whose texts are whole."""
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, list):
+        return [_without_halves(item) for item in value]
+    if isinstance(value, Pairs):
+        return Pairs([(whole(key), _without_halves(item)) for key, item in value.pairs])
+    return value
 
 
 def _number(text: str) -> int | float:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from pierhead.api.codec.text import Literal, Pairs
+from pierhead.api.codec.text import Literal, Pairs, whole
 
 MOST_ALIASED = 1_000_000
 """How much aliases may stand for, in all: nodes, and characters of scalars."""
@@ -125,7 +125,7 @@ class _Reader:
             return Literal(str(self._loader.construct_yaml_int(node)))
         if kind == "float" and ":" not in text:
             return Literal(_spelled(self._loader.construct_yaml_float(node)))
-        return text
+        return whole(text)
 
 
 def _spelled(number: float) -> str:
