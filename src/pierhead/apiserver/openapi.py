@@ -2,6 +2,9 @@
 
 Written for kubectl: ``create`` and ``apply`` look for the parameter ``fieldValidation`` at the PATCH of a kind, ``explain`` walks
 the schemas. A document is made when it is first asked for and kept.
+
+For a kind that v3 does not describe, kubectl looks into OpenAPI v2, and goes on to say that there is no such kind only if that
+document is there. Ours describes nothing: whoever needs a schema finds it in v3.
 """
 
 from __future__ import annotations
@@ -53,6 +56,7 @@ _PARAMETERS = {
     "fieldValidation": ("string", "What to do about unknown and repeated fields: Ignore, Warn or Strict."),
     "force": ("boolean", "Apply only: take fields over from their owners."),
 }
+_INFO = {"title": "Pierhead", "version": "v1.36.2"}
 _PATCHES = ("json-patch+json", "merge-patch+json", "strategic-merge-patch+json")
 
 
@@ -60,6 +64,20 @@ def find(kinds: Sequence[Kind], rest: Sequence[str]) -> bytes | None:
     """The body for ``/openapi/v3/REST``; None when there is no such document."""
     path = "/".join(rest)
     return _index(tuple(kinds)) if not path else _documents(tuple(kinds)).get(path)
+
+
+def version_2(accept: str) -> tuple[bytes, bytes]:
+    """Content type and body for ``/openapi/v2``: protobuf for client-go, which asks for nothing else, and JSON for people."""
+    if "+protobuf" not in accept:
+        return b"application/json", msgspec.json.encode({"swagger": "2.0", "info": _INFO, "paths": {}})
+    title, version = (text.encode() for text in _INFO.values())
+    body = _protobuf(1, b"2.0") + _protobuf(2, _protobuf(1, title) + _protobuf(2, version))
+    return b"application/com.github.proto-openapi.spec.v2.v1.0+protobuf", body
+
+
+def _protobuf(number: int, value: bytes) -> bytes:
+    """A field of bytes, text or a message, shorter than 128 bytes."""
+    return bytes((number << 3 | 2, len(value))) + value
 
 
 @lru_cache(maxsize=1)
@@ -87,7 +105,7 @@ def document(kinds: Sequence[Kind]) -> Tree:
     paths = {path: operations for kind in kinds for path, operations in _paths(kind)}
     return {
         "openapi": "3.0.0",
-        "info": {"title": "Pierhead", "version": "v1.36.2"},
+        "info": _INFO,
         "paths": {path: paths[path] for path in sorted(paths)},
         "components": {"schemas": _schemas(kinds)},
     }

@@ -43,6 +43,7 @@ class Paths:
         self._exact: Mapping[str, _Handler] = {
             "/": self._index,
             "/version": lambda request: answer.of_tree(VERSION, replace(request.form, pretty=True)),
+            "/openapi/v2": _described_in_version_2,
             "/metrics": lambda _: Answer(200, metrics.render(), CONTENT_TYPE),
         }
 
@@ -91,8 +92,24 @@ class Paths:
         versions = sorted({kind.root for kind in self._kinds})
         groups = sorted({f"/apis/{kind.group}" for kind in self._kinds if kind.group})
         rest = [f"{base}/{check}" for base in health.PATHS for check in self._checks]
-        paths = ["/api", "/apis", *versions, *groups, *health.PATHS, *rest, "/metrics", "/openapi/v3", "/version"]
+        paths = [
+            "/api",
+            "/apis",
+            *versions,
+            *groups,
+            *health.PATHS,
+            *rest,
+            "/metrics",
+            "/openapi/v2",
+            "/openapi/v3",
+            "/version",
+        ]
         return answer.of_tree({"paths": sorted(paths)}, replace(request.fallback, pretty=True))
+
+
+def _described_in_version_2(request: Request) -> Answer:
+    content_type, body = openapi.version_2(request.headers.get("accept", ""))
+    return Answer(200, body, content_type)
 
 
 def _review(request: Request) -> Answer:

@@ -103,3 +103,12 @@ def test_explain_has_something_to_say() -> None:
     assert found["properties"]["addressType"] | {"description": ""} == {
         "type": "string", "default": "", "enum": ["FQDN", "IPv4", "IPv6"], "description": "",
     }  # fmt: skip
+
+
+def test_version_2_describes_nothing_in_the_form_that_was_asked_for() -> None:
+    """kubectl says that there is no such kind only after it has seen that v2 does not know it either."""
+    content_type, body = openapi.version_2("application/json")
+    assert (content_type, json.loads(body)["swagger"]) == (b"application/json", "2.0")
+    content_type, body = openapi.version_2("application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+    assert content_type == b"application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    assert body == b"\x0a\x032.0\x12\x13\x0a\x08Pierhead\x12\x07v1.36.2"
