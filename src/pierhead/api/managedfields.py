@@ -46,6 +46,8 @@ _UNOWNED_METADATA = (
     "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "selfLink", "managedFields",
 )  # fmt: skip
 _ITSELF = "."
+_DEEPEST = 64
+"""Steps, one below the other: more than any object has."""
 _ABSENT: Any = object()
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -69,7 +71,7 @@ def record(
     """
     before = old or {}
     metadata = new.setdefault("metadata", {})
-    entries = _entries(metadata if metadata.get("managedFields") else before.get("metadata", {}))
+    entries = _entries({} if subresource else metadata, before.get("metadata", {}))
     taken, lost = _owned(_changes(new, before, message)), _owned(_losses(new, before, message))
     _ignore(taken, subresource)
     metadata.pop("managedFields", None)
@@ -81,13 +83,41 @@ def record(
         metadata["managedFields"] = sorted(found, key=_rank)
 
 
-def _entries(metadata: Tree) -> list[Tree]:
-    """An entry without a manager says nothing: a client sends one to forget all others."""
-    return [entry for entry in metadata.get("managedFields") or () if entry.get("manager")]
+def _entries(new: Tree, old: Tree) -> list[Tree]:
+    """Those a write brings when all of them can be read, else those that were there. To forget them a client sends an empty one."""
+    brought: list[Tree] = new.get("managedFields") or []
+    if brought == [{}]:
+        return []
+    return brought if brought and all(map(_is_readable, brought)) else old.get("managedFields") or []
+
+
+def _is_readable(entry: Tree) -> bool:
+    if entry.get("operation") not in ("Apply", "Update") or entry.get("fieldsType") != "FieldsV1":
+        return False
+    return bool(entry.get("apiVersion")) and _is_set(entry.get("fieldsV1", {}))
+
+
+def _is_set(fields: Any, depth: int = _DEEPEST) -> bool:
+    if not isinstance(fields, dict) or not depth:
+        return False
+    return all(_is_step(step) and _is_set(below, depth - 1) for step, below in fields.items())
+
+
+def _is_step(step: str) -> bool:
+    """The thing itself, a member of an object, an item by its keys (each a text or a whole number) or place, a member of a set."""
+    if step == _ITSELF or step.startswith("f:"):
+        return True
+    try:
+        given = msgspec.json.decode(step[2:])
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    if step.startswith("k:"):
+        return isinstance(given, dict) and all(isinstance(value, (str, int)) for value in given.values())
+    return step.startswith("v:") or (step.startswith("i:") and isinstance(given, int))
 
 
 def _rank(entry: Tree) -> tuple[str, str, str, str]:
-    return (entry["operation"], entry.get("time", ""), entry["manager"], entry.get("subresource", ""))
+    return (entry["operation"], entry.get("time", ""), entry.get("manager", ""), entry.get("subresource", ""))
 
 
 def _owned(fields: FieldSet) -> FieldSet:
@@ -300,9 +330,14 @@ def _atomic(holder: str, field: Field) -> bool:
 def _item_step(item: Tree, field: Field, schema: Message) -> str:
     keys = {}
     for key in field.map_keys:
-        value = item.get(key)
-        keys[key] = schema.fields[key].default if value is None else value
+        value, part = item.get(key), schema.fields[key]
+        keys[key] = (part.default or _zero(part)) if value is None else value
     return f"k:{_encode(keys).decode()}"
+
+
+def _zero(part: Field) -> str | int:
+    """What stands for a key nobody gave: Go's structs have it all the same."""
+    return "" if part.type == "string" else 0
 
 
 def _value_step(value: Any) -> str:

@@ -214,6 +214,8 @@ def test_a_type_with_a_decoder_of_its_own_ends_the_reading() -> None:
         ("2024-01-01T00:00:00", ' as "2006-01-02T15:04:05Z07:00": cannot parse "" as "Z07:00"'),
         ("2024-13-01T00:00:00Z", ": month out of range"),
         ("2024-02-30T00:00:00Z", ": day out of range"),
+        ("0000-01-01T00:00:00Z", ": year out of range"),
+        ("9999-12-31T23:59:59-01:00", ": year out of range"),
         ("2024-01-01T00:00:00Zx", ': extra text: "x"'),
     ],
 )

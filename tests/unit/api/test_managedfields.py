@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +143,39 @@ def test_a_client_that_sends_none_keeps_those_there_are_and_one_that_sends_an_em
     new = service(type="ClusterIP")
     new["metadata"]["managedFields"] = [{}]
     assert owned(write(new, old, "two")) == {}
+
+
+DEEP: dict[str, Any] = {}
+for _ in range(100):
+    DEEP = {"f:x": DEEP}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"operation": "Merge"},
+        {"apiVersion": ""},
+        {"fieldsType": "FieldsV2"},
+        {"fieldsV1": 1.5},
+        {"fieldsV1": {"f:spec": ["f:type"]}},
+        {"fieldsV1": {"spec": {}}},
+        {"fieldsV1": {'k:{"port":': {}}},
+        {"fieldsV1": {'k:{"port":{}}': {}}},
+        {"fieldsV1": DEEP},
+    ],
+)
+def test_entries_that_cannot_be_read_count_as_not_sent(broken: dict[str, Any]) -> None:
+    old = write(service(type="ClusterIP"), manager="one")
+    (kept,) = old["metadata"]["managedFields"]
+    new = service(type="ClusterIP")
+    new["metadata"]["managedFields"] = [kept | {"manager": "other"}, kept | broken]
+    assert write(new, old, "two")["metadata"]["managedFields"] == [kept]
+
+
+def test_a_key_that_nobody_gave_is_a_zero() -> None:
+    created = write(service(ports=[{"port": 80, "protocol": "TCP"}, {"protocol": "TCP"}]))
+    steps = list(owned(created)["me"]["f:spec"]["f:ports"])
+    assert steps == [".", 'k:{"port":0,"protocol":"TCP"}', 'k:{"port":80,"protocol":"TCP"}']
 
 
 def test_items_are_written_in_the_order_of_their_keys() -> None:

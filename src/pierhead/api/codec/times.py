@@ -1,4 +1,7 @@
-"""Times as Go reads and Kubernetes writes them: RFC 3339 with seconds (Time), or with six digits more (MicroTime)."""
+"""Times as Go reads and Kubernetes writes them: RFC 3339 with seconds (Time), or with six digits more (MicroTime).
+
+Go also has a year 0 and, by way of zones, a year 10000; neither is a date to anybody else, and they are refused here.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 SECONDS = "2006-01-02T15:04:05Z07:00"
 MICROSECONDS = "2006-01-02T15:04:05.000000Z07:00"
 
-_DATE = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+_DATE = r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
 CANONICAL = re.compile(_DATE + r"Z\Z", re.ASCII)
 CANONICAL_MICRO = re.compile(_DATE + r"\.\d{6}Z\Z", re.ASCII)
 """The form that is written; days after the 28th need a calendar and take the long way."""
@@ -19,7 +22,7 @@ _PARTS = (
 )  # fmt: skip
 _FRACTION = re.compile(r"[.,](\d+)", re.ASCII)
 _ZONE = re.compile(r"Z|[+-]\d\d:\d\d", re.ASCII)
-_LIMITS = {1: (1, 12, "month"), 3: (0, 23, "hour"), 4: (0, 59, "minute"), 5: (0, 59, "second")}
+_LIMITS = {0: (1, 9999, "year"), 1: (1, 12, "month"), 3: (0, 23, "hour"), 4: (0, 59, "minute"), 5: (0, 59, "second")}
 
 
 def canonical(text: str, *, micro: bool = False) -> str:
@@ -52,7 +55,10 @@ def canonical(text: str, *, micro: bool = False) -> str:
     if rest[zone.end() :]:
         raise ValueError(f'parsing time "{text}": extra text: "{rest[zone.end() :]}"')
     moment = _moment(text, numbers, int(fraction[1][:6].ljust(6, "0")) if fraction else 0)
-    return written(moment - _offset(zone[0]), micro=micro)
+    try:
+        return written(moment - _offset(zone[0]), micro=micro)
+    except OverflowError as error:
+        raise ValueError(f'parsing time "{text}": year out of range') from error
 
 
 def written(moment: datetime, *, micro: bool = False) -> str:

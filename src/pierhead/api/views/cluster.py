@@ -125,8 +125,8 @@ class ProxyStatusSpec(View, frozen=True):
 class Refusal(View, frozen=True):
     """A frontend or endpoint that a proxy cannot or may not serve."""
 
-    namespace: str
-    name: str
+    namespace: str = ""
+    name: str = ""
     port: int = 0
     protocol: str = ""
     address: str = ""
