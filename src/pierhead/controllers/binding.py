@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import msgspec
+
 from pierhead.api.kinds import NODE, POD
 from pierhead.api.views import Node, Pod
 from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
-from pierhead.controllers.loop import Loop, split
+from pierhead.controllers.loop import Loop, accepting, split, timestamp
 from pierhead.core import binding
-from pierhead.errors import ApiError
 
 
 class Binding(Loop):
@@ -40,18 +41,27 @@ class Binding(Loop):
         if pod is None or not binding.wants_node(pod):
             return
         choice = binding.choose(pod, self._nodes.list(), self._load(pod))
-        if not choice.node:
-            self._recorder.note(POD, pod, "FailedScheduling", choice.message)
-            return
-        try:
-            await self._client.bind(name, namespace, choice.node)
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            return
-        text = f"Successfully assigned {key} to {choice.node}"
-        self._recorder.note(POD, pod, "Scheduled", text, type="Normal")
+        with accepting(404):
+            if choice.node:
+                await self._bind(pod, choice.node)
+            else:
+                await self._explain(pod, choice)
+
+    async def _bind(self, pod: Pod, node: str) -> None:
+        await self._client.bind(pod.metadata.name, pod.metadata.namespace, node)
+        self._recorder.note(POD, pod, "Scheduled", f"Successfully assigned {pod.key} to {node}", type="Normal")
         await self._pods.until(lambda: self._is_bound(pod))
+
+    async def _explain(self, pod: Pod, choice: binding.Choice) -> None:
+        """In its status and by an Event, once for each reason: this write comes back as a change of the pod."""
+        condition = binding.unscheduled(pod, choice, timestamp())
+        if condition is None:
+            return
+        meta = pod.metadata
+        patch = {"metadata": {"uid": meta.uid}, "status": {"conditions": [msgspec.to_builtins(condition)]}}
+        stored = await self._client.patch(POD, meta.name, patch, meta.namespace, subresource="status", how="strategic")
+        self._recorder.note(POD, pod, "FailedScheduling", choice.message)
+        await self._pods.reached(stored["metadata"]["resourceVersion"])
 
     def _load(self, pod: Pod) -> Counter[str]:
         alike: Sequence[Pod] = self._alike[_family(pod)]

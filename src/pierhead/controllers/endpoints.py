@@ -8,7 +8,7 @@ from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
-from pierhead.controllers.loop import Loop, split
+from pierhead.controllers.loop import Loop, accepting, split
 from pierhead.controllers.selection import Selection
 from pierhead.core import backing, endpoints
 from pierhead.errors import ApiError
@@ -69,11 +69,8 @@ class EndpointsObjects(Loop):
 
     async def _delete(self, current: Endpoints) -> None:
         meta = current.metadata
-        try:
+        with accepting(404):
             await self._client.delete(ENDPOINTS, meta.name, meta.namespace, uid=meta.uid)
-        except ApiError as error:
-            if error.code != 404:
-                raise
 
     def _pod_changed(self, change: Change[Pod]) -> None:
         for key in self._selection.services(change):

@@ -13,7 +13,7 @@ from pierhead.api.views import Object, OwnerReference
 from pierhead.client.client import Client
 from pierhead.client.informer import Change, Index, Informer
 from pierhead.client.informers import Informers
-from pierhead.controllers.loop import Loop, split
+from pierhead.controllers.loop import Loop, accepting, split
 from pierhead.core import gc
 from pierhead.errors import ApiError
 
@@ -49,16 +49,13 @@ class GarbageCollector(Loop):
         obj: Object | None = shelf.informer.get(name, namespace)
         if obj is None:
             return
-        try:
+        with accepting(404):
             if obj.metadata.deletion_timestamp is None:
                 await self._judge(shelf.kind, obj)
             elif gc.ORPHAN in obj.metadata.finalizers:
                 await self._orphan(shelf.kind, obj)
             elif gc.FOREGROUND in obj.metadata.finalizers:
                 await self._let_go(shelf.kind, obj)
-        except ApiError as error:
-            if error.code != 404:
-                raise
 
     async def _judge(self, kind: Kind, obj: Object) -> None:
         meta = obj.metadata

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
 from pierhead.client.workqueue import WorkQueue
+from pierhead.errors import ApiError
 
 
 class Loop:
@@ -22,6 +27,21 @@ class Loop:
     async def run(self) -> None:
         """Works until cancelled."""
         await self.queue.run(self.reconcile, workers=self.workers)
+
+
+@contextmanager
+def accepting(code: int) -> Iterator[None]:
+    """An answer of this code is as good as success: 404 to who deletes, 409 to who creates."""
+    try:
+        yield
+    except ApiError as error:
+        if error.code != code:
+            raise
+
+
+def timestamp() -> str:
+    """Now, as the API writes times."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def split(key: str) -> tuple[str, str]:

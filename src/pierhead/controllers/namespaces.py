@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from pierhead.api.views import Namespace, Object
 from pierhead.client.client import Client
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
-from pierhead.controllers.loop import Loop
+from pierhead.controllers.loop import Loop, accepting, timestamp
 from pierhead.core import namespaces
 from pierhead.errors import ApiError
 
@@ -55,11 +54,8 @@ class Namespaces(Loop):
 
     async def _create(self, name: str) -> None:
         body = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
-        try:
+        with accepting(409):
             await self._client.create(NAMESPACE, body)
-        except ApiError as error:
-            if error.code != 409:
-                raise
 
     async def _empty(self, namespace: str) -> namespaces.Remains:
         """Tells everything in it to go; answers what did not go at once."""
@@ -78,8 +74,7 @@ class Namespaces(Loop):
         return namespaces.remains(left, failure)
 
     async def _report(self, found: Namespace, left: namespaces.Remains) -> None:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        wanted = namespaces.conditions(found, left, now)
+        wanted = namespaces.conditions(found, left, timestamp())
         if wanted != found.status.conditions:
             tree = await self._client.get(NAMESPACE, found.metadata.name)
             tree.setdefault("status", {})["conditions"] = msgspec.to_builtins(wanted)
@@ -88,14 +83,11 @@ class Namespaces(Loop):
 
     async def _finalize(self, name: str) -> None:
         """Takes our finalizer off, and with it, when no other holds it, the namespace itself."""
-        try:
+        with accepting(404):
             tree = await self._client.get(NAMESPACE, name)
             held = tree.get("spec", {}).get("finalizers", [])
             tree["spec"] = {"finalizers": [found for found in held if found != namespaces.FINALIZER]}
             await self._client.update(NAMESPACE, tree, "finalize")
-        except ApiError as error:
-            if error.code != 404:
-                raise
 
     def _content_changed(self, change: Change[Object]) -> None:
         if change.new is None:

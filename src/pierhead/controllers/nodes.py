@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -14,7 +13,7 @@ from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
-from pierhead.controllers.loop import Loop
+from pierhead.controllers.loop import Loop, timestamp
 from pierhead.core import nodes
 
 GRACE = 40.0
@@ -93,6 +92,5 @@ def _not_ready() -> Tree:
 
 
 def _condition(status: str, reason: str, message: str) -> Tree:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    found = {"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": now}
+    found = {"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": timestamp()}
     return {"status": {"conditions": [found]}}

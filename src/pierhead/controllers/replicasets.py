@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.kinds import POD, REPLICA_SET
-from pierhead.api.views import Condition, Pod, ReplicaSet
+from pierhead.api.views import Condition, OwnerReference, Pod, ReplicaSet
 from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
-from pierhead.controllers.loop import Loop, split
+from pierhead.controllers.loop import Loop, accepting, split
 from pierhead.core import replicasets
 from pierhead.errors import ApiError
+
+T = TypeVar("T")
 
 
 class ReplicaSets(Loop):
@@ -57,23 +60,36 @@ class ReplicaSets(Loop):
     async def _claim(self, found: ReplicaSet) -> Sequence[Pod]:
         meta = found.metadata
         claims = replicasets.claim(found, [*self._owned[meta.uid], *self._orphans[meta.namespace]])
-        owner = replicasets.owner_of(found)
-        adopted = [(pod, (*pod.metadata.owner_references, owner)) for pod in claims.adopt]
-        released = [
-            (pod, tuple(ref for ref in pod.metadata.owner_references if ref.uid != meta.uid)) for pod in claims.release
-        ]
-        for pod, references in adopted + released:
-            changed = {"uid": pod.metadata.uid, "ownerReferences": msgspec.to_builtins(references)}
-            stored = await self._client.patch(POD, pod.metadata.name, {"metadata": changed}, meta.namespace)
-            await self._pods.reached(stored["metadata"]["resourceVersion"])
-        return claims.owned + claims.adopt
+        adopt = claims.adopt if claims.adopt and await self._still_here(found) else ()
+        for pod in adopt:
+            await self._own(pod, (*pod.metadata.owner_references, replicasets.owner_of(found)))
+        for pod in claims.release:
+            await self._own(pod, tuple(ref for ref in pod.metadata.owner_references if ref.uid != meta.uid))
+        return claims.owned + adopt
+
+    async def _still_here(self, found: ReplicaSet) -> bool:
+        """Asked of the server: who deletes a ReplicaSet and keeps its pods must not see them adopted, and then deleted, by it."""
+        meta: Tree = {}
+        with accepting(404):
+            meta = (await self._client.get(REPLICA_SET, found.metadata.name, found.metadata.namespace))["metadata"]
+        return meta.get("uid") == found.metadata.uid and "deletionTimestamp" not in meta
+
+    async def _own(self, pod: Pod, references: Sequence[OwnerReference]) -> None:
+        """The list is replaced as a whole, so only the pod that was looked at is written."""
+        meta = pod.metadata
+        changed = {"uid": meta.uid, "resourceVersion": meta.resource_version}
+        patch = {"metadata": changed | {"ownerReferences": msgspec.to_builtins(references)}}
+        stored = await self._client.patch(POD, meta.name, patch, meta.namespace)
+        await self._pods.reached(stored["metadata"]["resourceVersion"])
 
     async def _scale(self, found: ReplicaSet, owned: Sequence[Pod]) -> None:
         wanted = replicasets.scale(found, owned)
         if wanted.create:
             await self._create(found, wanted.create)
         if wanted.delete:
-            await _all([self._deletion(found, pod) for pod in wanted.delete])
+            _, failure = await _all(self._deletion(found, pod) for pod in wanted.delete)
+            if failure is not None:
+                raise failure
             await self._pods.until(lambda: not any(map(self._is_active, wanted.delete)))
 
     async def _create(self, found: ReplicaSet, count: int) -> None:
@@ -82,37 +98,33 @@ class ReplicaSets(Loop):
         batch = 1
         while count:
             batch = min(batch, count)
-            made = await _all([self._creation(found, pod)] * batch)
-            await self._pods.reached(max(made, key=int))
+            made, failure = await _all(self._creation(found, pod) for _ in range(batch))
+            if made:
+                await self._pods.reached(max(made, key=int))
+            if failure is not None:
+                raise failure
             count, batch = count - batch, batch * 2
 
-    def _creation(self, found: ReplicaSet, pod: Tree) -> Callable[[], Awaitable[str]]:
-        async def create() -> str:
-            try:
-                stored = await self._client.create(POD, pod)
-            except ApiError as error:
-                self._recorder.note(REPLICA_SET, found, "FailedCreate", f"Error creating: {error.message}")
-                raise
-            name, revision = stored["metadata"]["name"], str(stored["metadata"]["resourceVersion"])
-            self._recorder.note(REPLICA_SET, found, "SuccessfulCreate", f"Created pod: {name}", type="Normal")
-            return revision
+    async def _creation(self, found: ReplicaSet, pod: Tree) -> str:
+        try:
+            stored = await self._client.create(POD, pod)
+        except ApiError as error:
+            self._recorder.note(REPLICA_SET, found, "FailedCreate", f"Error creating: {error.message}")
+            raise
+        name, revision = stored["metadata"]["name"], str(stored["metadata"]["resourceVersion"])
+        self._recorder.note(REPLICA_SET, found, "SuccessfulCreate", f"Created pod: {name}", type="Normal")
+        return revision
 
-        return create
-
-    def _deletion(self, found: ReplicaSet, pod: Pod) -> Callable[[], Awaitable[str]]:
-        async def delete() -> str:
-            name = pod.metadata.name
-            try:
-                await self._client.delete(POD, name, pod.metadata.namespace, uid=pod.metadata.uid)
-            except ApiError as error:
-                if error.code == 404:
-                    return ""
-                self._recorder.note(REPLICA_SET, found, "FailedDelete", f"Error deleting: {error.message}")
-                raise
-            self._recorder.note(REPLICA_SET, found, "SuccessfulDelete", f"Deleted pod: {name}", type="Normal")
-            return ""
-
-        return delete
+    async def _deletion(self, found: ReplicaSet, pod: Pod) -> None:
+        name = pod.metadata.name
+        try:
+            await self._client.delete(POD, name, pod.metadata.namespace, uid=pod.metadata.uid)
+        except ApiError as error:
+            if error.code == 404:
+                return
+            self._recorder.note(REPLICA_SET, found, "FailedDelete", f"Error deleting: {error.message}")
+            raise
+        self._recorder.note(REPLICA_SET, found, "SuccessfulDelete", f"Deleted pod: {name}", type="Normal")
 
     def _is_active(self, pod: Pod) -> bool:
         now = self._pods.get(pod.metadata.name, pod.metadata.namespace)
@@ -159,10 +171,8 @@ def _owner_of(pod: Pod) -> Iterable[str]:
     return [owner.uid] if owner else []
 
 
-async def _all(calls: Sequence[Callable[[], Awaitable[str]]]) -> list[str]:
-    """All of them at once; when some fail, the others are finished and the first failure is raised."""
-    found = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
-    for result in found:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in found if isinstance(result, str)]
+async def _all(calls: Iterable[Awaitable[T]]) -> tuple[list[T], BaseException | None]:
+    """All of them at once, to their ends: what those gave that went well, and the first failure."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    failures = [result for result in found if isinstance(result, BaseException)]
+    return [result for result in found if not isinstance(result, BaseException)], next(iter(failures), None)

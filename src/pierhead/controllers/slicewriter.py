@@ -6,9 +6,9 @@ from pierhead.api.kinds import ENDPOINT_SLICE
 from pierhead.api.views import EndpointSlice, tree_of
 from pierhead.client.client import Client
 from pierhead.client.informer import Informer
+from pierhead.controllers.loop import accepting
 from pierhead.core.packing import Plan
 from pierhead.core.slices import triggered
-from pierhead.errors import ApiError
 
 
 class SliceWriter:
@@ -48,11 +48,8 @@ class SliceWriter:
 
     async def _delete(self, found: EndpointSlice) -> None:
         meta = found.metadata
-        try:
+        with accepting(404):
             await self._client.delete(ENDPOINT_SLICE, meta.name, meta.namespace, uid=meta.uid)
-        except ApiError as error:
-            if error.code != 404:
-                raise
 
     def _is_here(self, found: EndpointSlice) -> bool:
         """As it was when it was deleted; one that a finalizer holds has changed by then."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from inside import controlled, eventually, network
 from pierhead.api import Tree
 from pierhead.api.kind import Kind
-from pierhead.api.kinds import CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, NODE, POD, REPLICA_SET, SERVICE
+from pierhead.api.kinds import CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, EVENT, NAMESPACE, NODE, POD, REPLICA_SET, SERVICE
 from pierhead.api.network import Network
 from pierhead.api.views import Endpoints, EndpointSlice, Namespace, Node, Object, Pod, ReplicaSet
 from pierhead.client.client import Client
@@ -31,8 +32,8 @@ class Scene:
         meta = {"name": name} | ({"namespace": "default"} if kind.namespaced else {}) | metadata
         return await self.client.create(kind, {"metadata": meta} | (body or {}))
 
-    async def node(self, name: str) -> None:
-        await self.make(NODE, name, labels={"topology.kubernetes.io/zone": "za"})
+    async def node(self, name: str, **labels: str) -> None:
+        await self.make(NODE, name, labels={"topology.kubernetes.io/zone": "za"} | labels)
         ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
         await self.client.patch(NODE, name, ready, subresource="status")
 
@@ -257,6 +258,44 @@ def test_waiting_pods_are_bound_when_a_node_is_there() -> None:
         await eventually(lambda: all(pod.spec.node_name == "n1" for pod in scene.pods.list("default")))
         nodes: Informer[Node] = scene.informers.of(NODE)
         assert len(nodes.list()) == 1
+
+    play(scenario, network("loopback"))
+
+
+def test_a_pod_that_fits_nowhere_says_why_once_and_is_bound_when_it_fits() -> None:
+    homeless = {"spec": {"containers": [{"name": "c", "image": "host"}], "nodeSelector": {"disk": "nvme"}}}
+    why = (
+        "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/1 nodes are available:"
+        " 1 Preemption is not helpful for scheduling."
+    )
+
+    async def scenario(scene: Scene) -> None:
+        def scheduled() -> list[tuple[str, str, str]]:
+            pod = scene.pods.get("p", "default")
+            found = pod.status.conditions if pod else ()
+            return [(one.status, one.reason, one.message) for one in found if one.type == "PodScheduled"]
+
+        async def told() -> Counter[str]:
+            events = (await scene.client.list(EVENT, "default")).items
+            return Counter({one["message"]: one["count"] for one in events if one["reason"] == "FailedScheduling"})
+
+        await scene.node("n1")
+        await scene.make(POD, "p", homeless)
+        await eventually(lambda: scheduled() == [("False", "Unschedulable", why)])
+        before = await scene.client.get(POD, "p", "default")
+        await scene.client.patch(NODE, "n1", {"metadata": {"labels": {"colour": "blue"}}})
+        await scene.make(POD, "later", {"spec": homeless["spec"] | {"nodeSelector": {"colour": "blue"}}})
+        later = scene.pods.index(lambda pod: [pod.spec.node_name])
+        await eventually(lambda: "later" in {pod.metadata.name for pod in later["n1"]})
+        assert await scene.client.get(POD, "p", "default") == before
+        while not (events := await told()):
+            await asyncio.sleep(0)
+        assert events == {why: 1}
+        await scene.node("n2", disk="nvme")
+        await eventually(lambda: [status for status, _, _ in scheduled()] == ["True"])
+        pod = scene.pods.get("p", "default")
+        assert pod is not None
+        assert pod.spec.node_name == "n2"
 
     play(scenario, network("loopback"))
 
