@@ -1,4 +1,5 @@
-"""A skip is a failure unless its reason stands in ``skips.txt``; chance is seeded where a run must say the same twice."""
+"""A skip is a failure unless its reason stands in ``skips.txt``; chance is seeded where a run must say the same twice, and no
+property fails because the machine was busy."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("ci", derandomize=True, deadline=None)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 ALLOWED = frozenset(
     line for line in (Path(__file__).parent / "skips.txt").read_text().splitlines() if not line.startswith("#")

@@ -11,8 +11,8 @@ import ssl
 import string
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,25 @@ class Watch(threading.Thread):
             return found | ({"closed": self._ended} if expected.get("closed") else {})
 
 
+@contextmanager
+def home(server: Server, cleanup: Sequence[str] = ()) -> Iterator[Bindings]:
+    """A namespace of a case's own. It ends with all that is in it, and ``cleanup``: paths of what is in no namespace."""
+    bindings = Bindings("t" + "".join(random.choices(string.ascii_lowercase, k=9)))
+    server.call({"method": "POST", "path": "/api/v1/namespaces", "body": {"metadata": {"name": bindings.namespace}}})
+    inside = f"/namespaces/{bindings.namespace}"
+    try:
+        yield bindings
+    finally:
+        for path in (
+            *map(bindings.fill, cleanup),
+            f"/apis/apps/v1{inside}/replicasets",
+            f"/api/v1{inside}/services",
+            f"/api/v1{inside}/pods?gracePeriodSeconds=0",
+            f"/api/v1{inside}",
+        ):
+            server.call({"method": "DELETE", "path": path})
+
+
 class Player:
     """Plays one case in a namespace of its own."""
 
@@ -151,29 +170,13 @@ class Player:
     def play(self, case: dict[str, Any]) -> list[str]:
         """Every difference between the recorded answers and ours."""
         self._case = case
-        self._bindings = Bindings("t" + "".join(random.choices(string.ascii_lowercase, k=9)))
         self._watches: list[Watch] = []
-        self._cluster("POST", "/api/v1/namespaces", {"metadata": {"name": self._bindings.namespace}})
-        try:
-            return [*self._steps(), *self._watched()]
-        finally:
-            self._clean()
-
-    def _cluster(self, method: str, path: str, body: Any = None) -> None:
-        self._server.call({"method": method, "path": path, "body": body})
-
-    def _clean(self) -> None:
-        for watch in self._watches:
-            watch.close()
-        home = f"/namespaces/{self._bindings.namespace}"
-        paths = [self._bindings.fill(path) for path in self._case.get("cleanup", [])]
-        paths += [
-            f"/apis/apps/v1{home}/replicasets",
-            f"/api/v1{home}/services",
-            f"/api/v1{home}/pods?gracePeriodSeconds=0",
-        ]
-        for path in [*paths, f"/api/v1{home}"]:
-            self._cluster("DELETE", path)
+        with home(self._server, case.get("cleanup", [])) as self._bindings:
+            try:
+                return [*self._steps(), *self._watched()]
+            finally:
+                for watch in self._watches:
+                    watch.close()
 
     def _steps(self) -> Iterator[str]:
         for number, step in enumerate(self._case["steps"], 1):

@@ -35,6 +35,12 @@ def cases(area: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, lines)
 
 
+def rows(path: Path) -> dict[str, str]:
+    """Of a list of open cases: case id → why it is open."""
+    lines = path.read_text().splitlines()
+    return dict(line.split(None, 1) for line in lines if line and not line.startswith("#"))
+
+
 @dataclass
 class Bindings:
     """What the placeholders of one case stand for, as far as its answers have shown."""

@@ -13,20 +13,14 @@ from typing import Any
 import pytest
 
 from recorded.player import Player, Server
-from recorded.recording import cases
+from recorded.recording import cases, rows
 
 HERE = Path(__file__).parent
 IMPATIENT = 1.0
 """Seconds to poll in a case of which we know that it does not pass."""
 
 
-def rows() -> dict[str, str]:
-    """Case id → why it is open."""
-    lines = (HERE / "open.txt").read_text().splitlines()
-    return dict(line.split(None, 1) for line in lines if line and not line.startswith("#"))
-
-
-OPEN = rows()
+OPEN = rows(HERE / "open.txt")
 CASES = [case for area in sorted((HERE / "cases").glob("*.jsonl")) for case in cases(area)]
 
 

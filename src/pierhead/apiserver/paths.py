@@ -92,18 +92,8 @@ class Paths:
         versions = sorted({kind.root for kind in self._kinds})
         groups = sorted({f"/apis/{kind.group}" for kind in self._kinds if kind.group})
         rest = [f"{base}/{check}" for base in health.PATHS for check in self._checks]
-        paths = [
-            "/api",
-            "/apis",
-            *versions,
-            *groups,
-            *health.PATHS,
-            *rest,
-            "/metrics",
-            "/openapi/v2",
-            "/openapi/v3",
-            "/version",
-        ]
+        own = self._exact.keys() - {"/"}
+        paths = ["/api", "/apis", "/openapi/v3", *versions, *groups, *health.PATHS, *rest, *own]
         return answer.of_tree({"paths": sorted(paths)}, replace(request.fallback, pretty=True))
 
 
