@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pierhead.api import columns_objects, columns_pods, columns_services
+from pierhead.api import columns_floating, columns_objects, columns_pods, columns_services
 from pierhead.api.configmaps import ConfigMapStrategy
 from pierhead.api.endpoints import EndpointsStrategy
 from pierhead.api.endpointslices import EndpointSliceStrategy
 from pierhead.api.events import EventStrategy
+from pierhead.api.floatingippools import FloatingIPPoolStrategy
+from pierhead.api.floatingips import FloatingIPStrategy, floating_ip_name
 from pierhead.api.kind import Kind
 from pierhead.api.leases import LeaseStrategy
 from pierhead.api.namespaces import NamespaceStrategy
@@ -95,6 +97,16 @@ PROXY_STATUS = Kind(
     "pierhead.dev", "v1", "ProxyStatus", "proxystatuses", "pierhead.v1.ProxyStatus",
     namespaced=False, subresources=("status",), strategy=ProxyStatusStrategy(), columns=columns_objects.PROXY_STATUS,
 )  # fmt: skip
+FLOATING_IP = Kind(
+    "pierhead.dev", "v1", "FloatingIP", "floatingips", "pierhead.v1.FloatingIP",
+    namespaced=False, name_rule=floating_ip_name, short_names=("fip",), subresources=("status",),
+    strategy=FloatingIPStrategy(), columns=columns_floating.FLOATING_IP,
+)  # fmt: skip
+FLOATING_IP_POOL = Kind(
+    "pierhead.dev", "v1", "FloatingIPPool", "floatingippools", "pierhead.v1.FloatingIPPool",
+    namespaced=False, short_names=("fippool",), subresources=("status",),
+    strategy=FloatingIPPoolStrategy(), columns=columns_floating.FLOATING_IP_POOL,
+)  # fmt: skip
 
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
@@ -110,4 +122,6 @@ KINDS: tuple[Kind, ...] = (
     EVENT,
     LEASE,
     PROXY_STATUS,
+    FLOATING_IP,
+    FLOATING_IP_POOL,
 )

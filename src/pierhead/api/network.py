@@ -29,6 +29,8 @@ class Network:
     node_ports: range = range(30000, 32768)
     node_address: str = "127.0.0.1"
     """The InternalIP of a node, and where node ports listen."""
+    region: str = "local"
+    """The region's name: what floating IPs and their pools are bound to."""
 
     @property
     def families(self) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ from pierhead.api.kinds import (
     ENDPOINT_SLICE,
     ENDPOINTS,
     EVENT,
+    FLOATING_IP,
+    FLOATING_IP_POOL,
     LEASE,
     NAMESPACE,
     NODE,
@@ -63,6 +65,14 @@ from pierhead.api.views.endpoints import (
     EndpointSubsetPort,
     ForNode,
     ForZone,
+)
+from pierhead.api.views.floating import (
+    FloatingIP,
+    FloatingIPPool,
+    FloatingIPPoolSpec,
+    FloatingIPPoolStatus,
+    FloatingIPSpec,
+    FloatingIPStatus,
 )
 from pierhead.api.views.meta import (
     Condition,
@@ -143,6 +153,12 @@ __all__ = [
     "EnvVarSource",
     "ExecAction",
     "FieldSelector",
+    "FloatingIP",
+    "FloatingIPPool",
+    "FloatingIPPoolSpec",
+    "FloatingIPPoolStatus",
+    "FloatingIPSpec",
+    "FloatingIPStatus",
     "ForNode",
     "ForZone",
     "GRPCAction",
@@ -228,4 +244,6 @@ _VIEWS: dict[Kind, type[Object]] = {
     EVENT: Object,
     LEASE: Lease,
     PROXY_STATUS: ProxyStatus,
+    FLOATING_IP: FloatingIP,
+    FLOATING_IP_POOL: FloatingIPPool,
 }

@@ -1,0 +1,113 @@
+"""FloatingIPPools: which addresses there are to give out as floating IPs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pierhead.api import Tree
+from pierhead.api.addressranges import AddressRange, of_network, parse, range_causes
+from pierhead.api.network import Network
+from pierhead.api.rules import (
+    IMMUTABLE,
+    address,
+    dns1123_subdomain,
+    duplicate,
+    invalid_value,
+    invalid_values,
+    label_value,
+    non_negative,
+    ordinary_address,
+    required,
+    too_many,
+)
+from pierhead.api.strategy import Strategy, Write
+from pierhead.errors import Cause
+
+RANGES = "spec.ranges"
+MOST_RANGES = 256
+LARGEST_COUNT = 2**63 - 1
+"""What an int64 holds: an IPv6 pool may have more addresses than that."""
+
+
+class FloatingIPPoolStrategy(Strategy):
+    """Ranges may grow, and shrink down to what is given out; the region stays."""
+
+    def prepare_create(self, obj: Tree, write: Write) -> None:
+        spec = obj.setdefault("spec", {})
+        spec["region"] = spec.get("region") or write.network.region
+        size = sum(one.size for one in map(parse, spec.get("ranges") or []) if one)
+        obj["status"] = {"used": 0, "free": min(size, LARGEST_COUNT)}
+
+    def prepare_update(self, obj: Tree, old: Tree, write: Write) -> None:
+        if write.subresource == "status":
+            obj["spec"] = dict(old.get("spec") or {})
+            return
+        obj["status"] = dict(old.get("status") or {})
+        spec = obj.setdefault("spec", {})
+        spec["region"] = spec.get("region") or (old.get("spec") or {}).get("region") or ""
+
+    def validate(self, obj: Tree, write: Write) -> list[Cause]:
+        spec = obj.get("spec") or {}
+        region = spec.get("region") or ""
+        return [
+            *_ranges(spec.get("ranges") or [], write.network),
+            *_zones(spec.get("zones") or []),
+            *invalid_values("spec.region", region, dns1123_subdomain(region)),
+        ]
+
+    def validate_update(self, obj: Tree, old: Tree, write: Write) -> list[Cause]:
+        if write.subresource == "status":
+            counts = {name: (obj.get("status") or {}).get(name) or 0 for name in ("used", "free")}
+            return [
+                cause
+                for name, count in counts.items()
+                for cause in invalid_values(f"status.{name}", count, non_negative(count))
+            ]
+        region = obj["spec"]["region"]
+        if region != (old.get("spec") or {}).get("region"):
+            return [invalid_value("spec.region", region, IMMUTABLE)]
+        return self.validate(obj, write)
+
+
+def _ranges(texts: list[str], network: Network) -> list[Cause]:
+    if not texts:
+        return [required(RANGES, "a pool gives out at least one address")]
+    if len(texts) > MOST_RANGES:
+        return [too_many(RANGES, len(texts), MOST_RANGES)]
+    if causes := range_causes(RANGES, texts):
+        return causes
+    taken = list(_of_the_region(network))
+    for place, text in enumerate(texts):
+        found = parse(text)
+        assert found is not None, "range_causes refuses what cannot be read"
+        causes += [invalid_value(f"{RANGES}[{place}]", text, why) for why in _unsuitable(found, network)]
+        overlapping = [noun for noun, other in taken if found.overlaps(other)]
+        causes += [invalid_value(f"{RANGES}[{place}]", text, f"overlaps {noun}") for noun in overlapping]
+    return causes
+
+
+def _of_the_region(network: Network) -> Iterator[tuple[str, AddressRange]]:
+    """What the region uses for something else."""
+    for found in network.service_ranges:
+        yield f"the range of cluster IPs ({found})", of_network(found)
+    for found in network.pod_ranges:
+        yield f"the range of pods ({found})", of_network(found)
+    node = address(network.node_address)
+    if node is not None:
+        yield f"the address of the node ({node})", AddressRange(node.version, int(node), int(node))
+
+
+def _unsuitable(found: AddressRange, network: Network) -> list[str]:
+    """Loopback addresses are of use only where the whole region lives there, or nothing is ever sent."""
+    local = network.mode in ("loopback", "none")
+    return list(dict.fromkeys(text for end in found.ends for text in ordinary_address(str(end), loopback=local)))
+
+
+def _zones(zones: list[str]) -> list[Cause]:
+    causes: list[Cause] = []
+    for place, zone in enumerate(zones):
+        path = f"spec.zones[{place}]"
+        causes += invalid_values(path, zone, label_value(zone)) if zone else [required(path)]
+        if zone in zones[:place]:
+            causes.append(duplicate(path, zone))
+    return causes

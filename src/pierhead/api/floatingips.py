@@ -1,0 +1,89 @@
+"""FloatingIPs: who owns an address that outsiders reach. The addresses are given out by ``core.floating``."""
+
+from __future__ import annotations
+
+from pierhead.api import Tree
+from pierhead.api.rules import (
+    IMMUTABLE,
+    address,
+    dns1123_label,
+    dns1123_subdomain,
+    invalid_value,
+    invalid_values,
+    ip_address,
+)
+from pierhead.api.strategy import Strategy, Write
+from pierhead.errors import Cause
+
+FIXED = ("pool", "address", "service")
+"""Fields of the spec that say which address this is and whose: they never change."""
+
+
+def floating_ip_name(value: str) -> list[str]:
+    """An address in its one canonical form, as an IPAddress object's name, or a DNS subdomain."""
+    found = address(value)
+    if found is None:
+        return dns1123_subdomain(value)
+    return [] if str(found) == value else ["must be a canonical format IP address"]
+
+
+class FloatingIPStrategy(Strategy):
+    """A name that is an address wishes for that address. Of the spec only the remark may change."""
+
+    def prepare_create(self, obj: Tree, write: Write) -> None:
+        obj["status"] = {}
+        spec = obj.setdefault("spec", {})
+        name = obj["metadata"].get("name") or ""
+        if address(name) and not spec.get("address"):
+            spec["address"] = name
+
+    def prepare_update(self, obj: Tree, old: Tree, write: Write) -> None:
+        if write.subresource == "status":
+            obj["spec"] = dict(old.get("spec") or {})
+            return
+        obj["status"] = dict(old.get("status") or {})
+        spec, before = obj.setdefault("spec", {}), old.get("spec") or {}
+        for name in FIXED:  # a manifest that left them out can be applied again
+            if not spec.get(name) and before.get(name):
+                spec[name] = before[name]
+
+    def validate(self, obj: Tree, write: Write) -> list[Cause]:
+        return spec_causes(obj)
+
+    def validate_update(self, obj: Tree, old: Tree, write: Write) -> list[Cause]:
+        if write.subresource == "status":
+            return _status_causes(obj.get("status") or {}, old.get("status") or {})
+        spec, before = obj["spec"], old.get("spec") or {}
+        changed = [name for name in FIXED if (spec.get(name) or "") != (before.get(name) or "")]
+        return [invalid_value(f"spec.{name}", spec.get(name) or "", IMMUTABLE) for name in changed]
+
+
+def spec_causes(obj: Tree) -> list[Cause]:
+    """What is wrong with what a new FloatingIP asks for."""
+    spec, name = obj.get("spec") or {}, obj["metadata"].get("name") or ""
+    pool, wish, service = spec.get("pool") or "", spec.get("address") or "", spec.get("service") or ""
+    causes = invalid_values("spec.pool", pool, dns1123_subdomain(pool)) if pool else []
+    if wish:
+        malformed = ip_address(wish)
+        causes += invalid_values("spec.address", wish, malformed)
+        if not malformed and address(name) and address(name) != address(wish):
+            causes.append(invalid_value("spec.address", wish, "must be metadata.name where that is an address"))
+    return causes + (invalid_values("spec.service", service, _service_key(service)) if service else [])
+
+
+def _status_causes(status: Tree, before: Tree) -> list[Cause]:
+    now, then = status.get("address") or "", before.get("address") or ""
+    causes: list[Cause] = []
+    if then and now != then:
+        causes.append(invalid_value("status.address", now, IMMUTABLE))
+    elif now:
+        causes += invalid_values("status.address", now, ip_address(now))
+    for place, service in enumerate(status.get("services") or []):
+        causes += invalid_values(f"status.services[{place}]", service, _service_key(service))
+    return causes
+
+
+def _service_key(value: str) -> list[str]:
+    namespace, _, name = value.partition("/")
+    right = not dns1123_label(namespace) and not dns1123_label(name)
+    return [] if right else ["must be NAMESPACE/NAME of a Service, (e.g. default/web)"]

@@ -1,0 +1,254 @@
+"""Floating IPs: which address comes out of which pool, which one a Service may use, and which one it is bound to.
+
+Owning and using are apart. A FloatingIP owns an address (the claim ``claims/floating/ADDRESS``), a Service uses it on its ports
+(``claims/frontend/ADDRESS/PROTOCOL/PORT``); both are facts in the store, so that everything here is a function of what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Protocol
+
+from pierhead.api.addressranges import AddressRange, parse
+from pierhead.api.floatingippools import LARGEST_COUNT
+from pierhead.api.rules import Address, address, dns1123_subdomain, family, ip_address
+from pierhead.api.services_spec import LOAD_BALANCER
+from pierhead.api.views import FloatingIP, FloatingIPPool, Service
+from pierhead.core.pools import Pick
+
+DEFAULT_POOL = "default"
+POOLS_CLAIM = "claims/pools"
+FLOATING_CLAIM = "claims/floating/"
+FRONTEND_CLAIM = "claims/frontend/"
+
+NOT_A_NAME = "must be empty, an allocated address, or the name of a FloatingIP"
+
+
+# -- pools --------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def ranges_of(pool: tuple[str, ...]) -> tuple[AddressRange, ...]:
+    """What the texts of ``spec.ranges`` give out."""
+    return tuple(found for found in map(parse, pool) if found is not None)
+
+
+def pool_family(pool: FloatingIPPool) -> str:
+    """``IPv4`` or ``IPv6``: a pool has one."""
+    return f"IPv{ranges_of(pool.spec.ranges)[0].version}" if pool.spec.ranges else ""
+
+
+def size_of(pool: FloatingIPPool) -> int:
+    return sum(found.size for found in ranges_of(pool.spec.ranges))
+
+
+def in_pool(pool: FloatingIPPool, ip: Address) -> bool:
+    return any(ip in found for found in ranges_of(pool.spec.ranges))
+
+
+def pool_of(ip: str, pools: Iterable[FloatingIPPool]) -> FloatingIPPool | None:
+    """The one pool that gives out an address: pools do not overlap."""
+    found = address(ip)
+    return None if found is None else next((pool for pool in pools if in_pool(pool, found)), None)
+
+
+def overlaps(one: FloatingIPPool, other: FloatingIPPool) -> list[tuple[int, str]]:
+    """The places in ``one``'s ranges that lie in ``other`` too, each with the range of ``other`` it meets."""
+    theirs = list(zip(other.spec.ranges, ranges_of(other.spec.ranges), strict=True))
+    return [
+        (place, text)
+        for place, mine in enumerate(ranges_of(one.spec.ranges))
+        for text, found in theirs
+        if mine.overlaps(found)
+    ]
+
+
+def default_pool(pools: Iterable[FloatingIPPool], region: str, wanted: str = "") -> FloatingIPPool | None:
+    """The pool of somebody who names none: the one named ``default``, else the only one of this region.
+
+    ``wanted``: a family; empty: any. None: there is none, or several without a default.
+    """
+    found = [
+        pool
+        for pool in pools
+        if pool.spec.region == region and not pool.metadata.deletion_timestamp and wanted in ("", pool_family(pool))
+    ]
+    named = [pool for pool in found if pool.metadata.name == DEFAULT_POOL]
+    return next(iter(named or found), None) if named or len(found) == 1 else None
+
+
+def next_free(pool: FloatingIPPool, used: Iterable[str], pick: Pick) -> str | None:
+    """Any free address of a pool, each as likely as every other; None when none is free.
+
+    ``used``: addresses that somebody owns, of this pool or others. Chance keeps an address that was just given back, which
+    clients may still remember, from being the next one given out.
+    """
+    ranges = ranges_of(pool.spec.ranges)
+    taken = _taken(ranges, used)
+    left = sum(found.size for found in ranges) - len(taken)
+    return str(_place(ranges, taken, pick(left))) if left > 0 else None
+
+
+def usage(pool: FloatingIPPool, used: Iterable[str]) -> tuple[int, int]:
+    """How many addresses of a pool are given out, and how many are left; what an int64 holds at most."""
+    count = len(_taken(ranges_of(pool.spec.ranges), used))
+    return count, min(size_of(pool) - count, LARGEST_COUNT)
+
+
+def _taken(ranges: Sequence[AddressRange], used: Iterable[str]) -> set[Address]:
+    known = {found for found in map(address, used) if found is not None}
+    return {ip for ip in known if any(ip in found for found in ranges)}
+
+
+def _place(ranges: Sequence[AddressRange], taken: Iterable[Address], free: int) -> Address:
+    """The address that has ``free`` free ones before it."""
+    for found in ranges:
+        number = found.first + free
+        for ip in sorted(int(ip) for ip in taken if ip in found):
+            number += ip <= number
+        if number <= found.last:
+            return found.address(number)
+        free = number - found.last - 1
+    raise AssertionError("fewer addresses are free than were counted")
+
+
+# -- floating IPs -------------------------------------------------------------------------------------------
+
+
+class FloatingIPs(Protocol):
+    """The FloatingIPs there are."""
+
+    def named(self, name: str) -> FloatingIP | None: ...
+
+    def at(self, ip: str) -> FloatingIP | None:
+        """The one that owns an address, which is in canonical form."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """``FloatingIPs`` of somebody who has read them all."""
+
+    by_name: Mapping[str, FloatingIP]
+    by_address: Mapping[str, FloatingIP] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, found: Iterable[FloatingIP]) -> Known:
+        by_name = {fip.metadata.name: fip for fip in found}
+        return cls(by_name, {fip.status.address: fip for fip in by_name.values() if fip.status.address})
+
+    def named(self, name: str) -> FloatingIP | None:
+        return self.by_name.get(name)
+
+    def at(self, ip: str) -> FloatingIP | None:
+        return self.by_address.get(ip)
+
+
+def floating_claim(ip: str) -> str:
+    """Held by the FloatingIP that owns this address."""
+    return f"{FLOATING_CLAIM}{address(ip) or ip}"
+
+
+def users_prefix(ip: str) -> str:
+    """What the claims of all who use this address start with."""
+    return f"{FRONTEND_CLAIM}{address(ip) or ip}/"
+
+
+def frontend_claims(ip: str, service: Service) -> tuple[str, ...]:
+    """Held by the Service that answers on this address, one for each of its ports; in their order."""
+    return tuple(f"{users_prefix(ip)}{port.protocol}/{port.port}" for port in service.spec.ports) if ip else ()
+
+
+# -- Services -----------------------------------------------------------------------------------------------
+
+
+def is_ours(service: Service) -> bool:
+    """Whether a Service asks for a floating IP, and of nobody else."""
+    return service.spec.type == LOAD_BALANCER and not service.spec.load_balancer_class
+
+
+def owned_name(service: Service) -> str:
+    """The name of the FloatingIP that is made for a Service which names none."""
+    return f"service-{service.metadata.uid}"
+
+
+def may_use(fip: FloatingIP, service: Service) -> bool:
+    return fip.spec.service in ("", service.key)
+
+
+def named_by(wish: str, fips: FloatingIPs) -> FloatingIP | None:
+    """The FloatingIP that ``spec.loadBalancerIP`` means: the one that owns this address, or bears this name."""
+    found = address(wish)
+    return fips.named(wish) if found is None else fips.at(str(found))
+
+
+def bound_address(service: Service, fips: FloatingIPs) -> str:
+    """The address a Service answers on, in canonical form; empty: none.
+
+    The one that ``spec.loadBalancerIP`` means; without such a wish, the one in its status where a FloatingIP of its own has it.
+    Nothing once the Service is being deleted and the controller has emptied its status.
+    """
+    ingress = [entry.ip for entry in service.status.load_balancer.ingress if entry.ip]
+    if not is_ours(service) or (service.metadata.deletion_timestamp and not ingress):
+        return ""
+    if service.spec.load_balancer_ip:
+        fip = named_by(service.spec.load_balancer_ip, fips)
+        return fip.status.address if fip is not None and may_use(fip, service) else ""
+    owned = (named_by(ip, fips) for ip in ingress)
+    return next((fip.status.address for fip in owned if fip is not None and fip.spec.service == service.key), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What became of a wish: a FloatingIP, or why there is none."""
+
+    fip: FloatingIP | None = None
+    problem: str = ""
+    """A sentence for ``spec.loadBalancerIP``."""
+
+    @property
+    def address(self) -> str:
+        """Empty also while the FloatingIP waits for one."""
+        return self.fip.status.address if self.fip else ""
+
+
+def resolve(service: Service, pools: Sequence[FloatingIPPool], fips: FloatingIPs, region: str) -> Resolution:
+    """What ``spec.loadBalancerIP``, which is not empty, may use, or the reason to refuse it."""
+    wish = service.spec.load_balancer_ip
+    found = address(wish)
+    if malformed := _malformed(wish):
+        return Resolution(problem=malformed)
+    fip = named_by(wish, fips)
+    if fip is None:
+        return Resolution(problem=_missing(wish, pools, region) if found else "no FloatingIP has this name")
+    return Resolution(fip) if not (problem := _unusable(fip, service)) else Resolution(problem=problem)
+
+
+def _malformed(wish: str) -> str:
+    """Digits and dots that make no address are a misspelled one, though a name might look so."""
+    if address(wish):
+        return next(iter(ip_address(wish)), "")
+    misspelled = ":" in wish or not wish.strip("0123456789.")
+    return NOT_A_NAME if misspelled or dns1123_subdomain(wish) else ""
+
+
+def _missing(wish: str, pools: Sequence[FloatingIPPool], region: str) -> str:
+    pool = pool_of(wish, pools)
+    if pool is None:
+        return "is in no pool of floating IPs"
+    if pool.spec.region != region:
+        return f'belongs to region "{pool.spec.region}", and floating IPs are used in their own; this is "{region}"'
+    return f'is not allocated: create a FloatingIP with spec.address "{wish}" first'
+
+
+def _unusable(fip: FloatingIP, service: Service) -> str:
+    if fip.metadata.deletion_timestamp:
+        return f'FloatingIP "{fip.metadata.name}" is being deleted'
+    if not may_use(fip, service):
+        return f"belongs to Service {fip.spec.service} alone"
+    found = family(fip.status.address)
+    if found and service.spec.ip_families and found not in service.spec.ip_families:
+        return f"is of family {found}, and this Service has {' and '.join(service.spec.ip_families)} only"
+    return ""
