@@ -25,6 +25,8 @@ from pierhead.store import Entry
 
 PROTECTED = frozenset(("default", "kube-system", "kube-public"))
 """Namespaces that stay."""
+LONGEST_GRACE = 2**63 // 10**9
+"""Seconds; as much as a Go Duration holds (292 years). The end of a longer one would be no date."""
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 """Finalizers of the garbage collector."""
 
@@ -133,7 +135,7 @@ def _grace(kind: Kind, obj: Tree, options: DeleteOptions) -> int:
     if not spec.get("nodeName") or phase in ("Succeeded", "Failed"):
         return 0
     grace = spec.get("terminationGracePeriodSeconds", 30) if options.grace is None else options.grace
-    return grace if grace >= 0 else 1
+    return min(grace, LONGEST_GRACE) if grace >= 0 else 1
 
 
 def _set_finalizers(metadata: Tree, options: DeleteOptions) -> None:

@@ -204,9 +204,13 @@ def _checked(body: Tree) -> DeleteOptions:
 
 def _typed(body: Tree, name: str, wanted: type) -> Any:
     value = body.get(name)
-    if value is None or (isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))):
+    if value is None or (isinstance(value, wanted) and not (wanted is int and not _is_int64(value))):
         return value
     raise bad_request(f"json: cannot unmarshal {type(value).__name__} into Go struct field DeleteOptions.{name}")
+
+
+def _is_int64(value: int) -> bool:
+    return not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
 def _dry_run_causes(values: Sequence[object]) -> list[Cause]:

@@ -45,16 +45,6 @@ def applied(request: Request, kind: Kind, old: Tree) -> Patched:
     return Patched(strategic_merge_patch(old, patch, message(kind.message)), doubles)
 
 
-def applied_to_view(request: Request, view: Tree) -> Any:
-    """A patch of something that is no kind of ours, like a Scale; its lists and maps have no merge keys.
-
-    Raises:
-        ApiError: as ``applied``.
-    """
-    patch = parse_json(request.body)
-    return json_patch(view, patch) if patch_media(request) == JSON else merge_patch(view, patch)
-
-
 def undecodable(request: Request, old: Tree, patched: Patched, why: str) -> ApiError:
     """422: the patch was applied, and what came out is no object of this kind.
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
-from pierhead.api import Tree, codec
+from pierhead.api import Tree
+from pierhead.api.kind import Kind
 from pierhead.api.selectors import from_tree
 from pierhead.apiserver import answer
 from pierhead.apiserver.answer import Answer, Chunks
+from pierhead.apiserver.bodies import given, patched
 from pierhead.apiserver.nodelink import LogQuery, NodeLink
 from pierhead.apiserver.options import write_options
-from pierhead.apiserver.patches import applied_to_view
 from pierhead.apiserver.reads import found
 from pierhead.apiserver.registry import ATTEMPTS, MODIFIED, Registry, rfc3339
-from pierhead.apiserver.request import Request, body_media
+from pierhead.apiserver.request import Request
 from pierhead.apiserver.router import Route
+from pierhead.apiserver.writes import check_name
 from pierhead.errors import ApiError, Cause, PreconditionFailed, bad_request, conflict, invalid
 from pierhead.store import Entry
+
+SCALE = Kind("autoscaling", "v1", "Scale", "scales", "api.autoscaling.v1.Scale")
+BINDING = Kind("", "v1", "Binding", "bindings", "api.core.v1.Binding")
+"""What these subresources speak; no objects of their own."""
 
 _decode = msgspec.json.Decoder(dict).decode
 
@@ -41,7 +46,11 @@ class Subresources:
             ApiError: 404, 409 (something is still inside), 422.
         """
         options = write_options(request, "Update")
-        body = codec.decode(route.kind, request.body, body_media(request)).tree
+        context = self._registry.context(
+            request.identity.user, options.manager, dry_run=options.dry_run, subresource="finalize"
+        )
+        body = given(request, route.kind, options, context)
+        check_name(route, body)
         finalizers = body.get("spec", {}).get("finalizers", [])
 
         def wanted(entry: Entry) -> Tree:
@@ -49,9 +58,6 @@ class Subresources:
             obj["spec"] = {"finalizers": finalizers} if finalizers else {}
             return obj
 
-        context = self._registry.context(
-            request.identity.user, options.manager, dry_run=options.dry_run, subresource="finalize"
-        )
         outcome = await self._registry.change(route, wanted, context)
         return answer.of_object(route.kind, outcome.value, request.form, warnings=context.warnings)
 
@@ -63,16 +69,17 @@ class Subresources:
 
     async def rescale(self, request: Request, route: Route) -> Answer:
         """Raises: ApiError 400, 404, 409, 415, 422."""
-        verb = "Patch" if route.verb == "patch" else "Update"
-        options = write_options(request, "Patch" if verb == "Patch" else "Update")
+        patch = route.verb == "patch"
+        options = write_options(request, "Patch" if patch else "Update")
+        context = self._registry.context(request.identity.user, options.manager, dry_run=options.dry_run)
+        body = {} if patch else given(request, SCALE, options, context)
 
         def wanted(entry: Entry) -> Tree:
             obj = _decode(entry.value)
-            scale = applied_to_view(request, scale_of(obj)) if verb == "Patch" else body_tree(request)
+            scale = patched(request, SCALE, scale_of(obj), options, context) if patch else body
             obj["spec"]["replicas"] = _replicas(route, scale, entry)
             return obj
 
-        context = self._registry.context(request.identity.user, options.manager, dry_run=options.dry_run)
         outcome = await self._registry.change(replace(route, subresource=""), wanted, context)
         return answer.of_tree(scale_of(_decode(outcome.value)), request.form, warnings=context.warnings)
 
@@ -85,18 +92,19 @@ class Subresources:
             ApiError: 400, 404, 409 (it has one, or is going), 500 (as the real server answers a bad target).
         """
         options, form = write_options(request, "Create"), request.form
-        binding = body_tree(request)
+        context = self._registry.context(request.identity.user, options.manager, dry_run=options.dry_run)
+        binding = given(request, BINDING, options, context)
         target = _target(route, binding)
         for _ in range(ATTEMPTS):
             entry = found(self._registry.store, route)
             pod = _decode(entry.value)
-            _bind(route, pod, target, binding.get("metadata", {}), rfc3339())
+            _bind(route, pod, target, binding["metadata"], rfc3339())
             try:
                 if not options.dry_run:
                     await self._registry.mark(route.kind, pod, entry)
             except PreconditionFailed:
                 continue
-            return answer.of_tree(answer.success(code=201), replace(form, view=""), 201)
+            return answer.of_tree(answer.success(code=201), replace(form, view=""), 201, context.warnings)
         raise conflict(route.name, "pods/binding", "", MODIFIED)
 
     # -- pods/log -------------------------------------------------------------------------------------------
@@ -165,42 +173,21 @@ def scale_of(obj: Tree) -> Tree:
     }
 
 
-def _replicas(route: Route, scale: Any, entry: Entry) -> int:
-    metadata = scale.get("metadata") or {}
-    named, revision = metadata.get("name", ""), metadata.get("resourceVersion", "")
-    if named != route.name:
-        raise bad_request(f"the name of the object ({named}) does not match the name on the URL ({route.name})")
+def _replicas(route: Route, scale: Tree, entry: Entry) -> int:
+    check_name(route, scale)
+    revision = scale["metadata"].get("resourceVersion", "")
     if revision and revision != str(entry.revision):
         raise conflict(route.name, route.kind.plural, route.kind.group, MODIFIED)
-    replicas = (scale.get("spec") or {}).get("replicas") or 0
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise bad_request("json: cannot unmarshal into Go struct field ScaleSpec.spec.replicas of type int32")
+    replicas: int = scale.get("spec", {}).get("replicas", 0)
     if replicas < 0:
         text = f"Invalid value: {replicas}: must be greater than or equal to 0"
-        raise invalid(route.name, "Scale", "autoscaling", [Cause("FieldValueInvalid", text, "spec.replicas")])
+        raise invalid(route.name, SCALE.name, SCALE.group, [Cause("FieldValueInvalid", text, "spec.replicas")])
     return replicas
 
 
-def body_tree(request: Request) -> Tree:
-    """A body of a kind that we keep no schema of: JSON, as every client sends these.
-
-    Raises:
-        ApiError: 400, 415.
-    """
-    if body_media(request) != "json":
-        raise ApiError(415, "UnsupportedMediaType", "the body of this request has to be application/json")
-    try:
-        tree = msgspec.json.decode(request.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_request(f"the body of the request cannot be read: {error}") from error
-    if not isinstance(tree, dict):
-        raise bad_request("the body of the request is no object")
-    return tree
-
-
 def _target(route: Route, binding: Tree) -> str:
-    named, target = (binding.get("metadata") or {}).get("name", ""), binding.get("target") or {}
-    if named != route.name:
+    target = binding.get("target", {})
+    if binding["metadata"].get("name", "") != route.name:
         raise bad_request("name in URL does not match name in Binding object")
     if target.get("kind", "Node") not in ("", "Node"):
         raise ApiError(
@@ -208,7 +195,8 @@ def _target(route: Route, binding: Tree) -> str:
         )
     if not target.get("name"):
         raise ApiError(500, "", "target.name: Required value")
-    return str(target["name"])
+    name: str = target["name"]
+    return name
 
 
 def _bind(route: Route, pod: Tree, node: str, metadata: Tree, now: str) -> None:

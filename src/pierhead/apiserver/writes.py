@@ -8,11 +8,11 @@ import msgspec
 
 from pierhead.api import Tree, codec
 from pierhead.api.codec import Decoded
-from pierhead.api.kind import Kind
 from pierhead.apiserver import answer, auth
 from pierhead.apiserver.answer import Answer
+from pierhead.apiserver.bodies import judged, patched
 from pierhead.apiserver.options import WriteOptions, write_options
-from pierhead.apiserver.patches import applied, patch_media, undecodable
+from pierhead.apiserver.patches import patch_media
 from pierhead.apiserver.reads import is_revision
 from pierhead.apiserver.registry import MODIFIED, Context, Registry
 from pierhead.apiserver.request import Request, body_media
@@ -35,7 +35,7 @@ class Writes:
         context = self._context(request, route, options)
         media = body_media(request)
         body = _Body(route, lambda: codec.decode(route.kind, request.body, media))
-        self._judge(route.kind, body.decoded, options, context)
+        judged(route.kind, body.decoded, options, context)
         auth.admit(request.identity, route, body.first)
         outcome = await self._registry.create(route.kind, route.namespace, body.complete, context)
         return answer.of_object(route.kind, outcome.value, form, 201, context.warnings)
@@ -46,8 +46,8 @@ class Writes:
         context = self._context(request, route, options)
         media = body_media(request)
         body = _Body(route, lambda: codec.decode(route.kind, request.body, media))
-        self._judge(route.kind, body.decoded, options, context)
-        _check_name(route, body.first)
+        judged(route.kind, body.decoded, options, context)
+        check_name(route, body.first)
         if self._registry.store.get(route.key) is None and route.kind.put_creates and not route.subresource:
             auth.admit(request.identity, route, body.first)
             _refuse_uid(route, body.first)
@@ -73,9 +73,10 @@ class Writes:
         context = self._context(request, route, options)
 
         def wanted(entry: Entry) -> Tree:
-            auth.admit(request.identity, route, _decode(entry.value))
-            obj = self._patched(request, route, entry, options, context)
-            _check_name(route, obj)
+            old = _decode(entry.value)
+            auth.admit(request.identity, route, old)
+            obj = patched(request, route.kind, old, options, context)
+            check_name(route, obj)
             _place(route, obj)
             _check_revision(route, obj, entry, conditional=False)
             codec.complete(route.kind, obj)
@@ -84,32 +85,10 @@ class Writes:
         outcome = await self._registry.change(route, wanted, context)
         return answer.of_object(route.kind, outcome.value, form, 200, context.warnings)
 
-    def _patched(self, request: Request, route: Route, entry: Entry, options: WriteOptions, context: Context) -> Tree:
-        old = _decode(entry.value)
-        patched = applied(request, route.kind, old)
-        try:
-            found = codec.check(route.kind, patched.tree)
-        except ApiError as error:
-            raise undecodable(request, old, patched, error.message) from error
-        problems = [*patched.doubles, *found.problems]
-        if options.validation == "Strict" and (refused := [*patched.unknown, *problems]):
-            raise undecodable(request, old, patched, f"strict decoding error: {', '.join(refused)}")
-        if options.validation == "Warn":
-            context.warnings.extend(problems)
-        return found.tree
-
     def _context(self, request: Request, route: Route, options: WriteOptions) -> Context:
         return self._registry.context(
             request.identity.user, options.manager, dry_run=options.dry_run, subresource=route.subresource
         )
-
-    def _judge(self, kind: Kind, decoded: Decoded, options: WriteOptions, context: Context) -> None:
-        """Raises: ApiError 400 when Strict finds problems."""
-        if options.validation == "Strict" and (found := decoded.strict):
-            text = f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}'
-            raise bad_request(f"{text}: strict decoding error: {found}")
-        if options.validation == "Warn":
-            context.warnings.extend(decoded.warnings)
 
 
 class _Body:
@@ -147,7 +126,7 @@ def _place(route: Route, obj: Tree) -> None:
         metadata["namespace"] = route.namespace
 
 
-def _check_name(route: Route, obj: Tree) -> None:
+def check_name(route: Route, obj: Tree) -> None:
     name = obj.get("metadata", {}).get("name", "")
     if not name:
         raise bad_request(

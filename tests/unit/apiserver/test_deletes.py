@@ -53,6 +53,7 @@ def test_preconditions() -> None:
         ("", {"propagationPolicy": "Orphan", "orphanDependents": True}, 422),
         ("", {"kind": "Foo"}, 400),
         ("", {"gracePeriodSeconds": "5"}, 400),
+        ("", {"gracePeriodSeconds": 2**63}, 400),
         ("", {"preconditions": []}, 400),
         ("", b'{"kind":', 400),
         ("", b"[]", 400),
@@ -168,6 +169,8 @@ def test_grace_is_shortened_and_never_prolonged() -> None:
 def test_a_negative_grace_is_one_second_and_only_pods_have_any() -> None:
     told = doomed(POD, {"metadata": {"name": "p"}, "spec": {"nodeName": "n"}}, DeleteOptions(grace=-1), now=0.0)
     assert told["metadata"]["deletionGracePeriodSeconds"] == 1
+    endless = doomed(POD, {"metadata": {"name": "p"}, "spec": {"nodeName": "n"}}, DeleteOptions(grace=2**62), now=0.0)
+    assert endless["metadata"]["deletionTimestamp"] == "2262-04-11T23:47:16Z"
     plain = doomed(CONFIG_MAP, {"metadata": {"name": "p"}}, DeleteOptions(grace=5), now=0.0)
     assert plain["metadata"]["deletionGracePeriodSeconds"] == 0
 

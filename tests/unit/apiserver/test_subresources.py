@@ -40,6 +40,8 @@ def test_a_binding_gives_a_pod_its_node() -> None:
         ({"metadata": {"name": "p"}}, 500, "target.name: Required value"),
         ({"metadata": {"name": "p"}, "target": {"kind": "Foo", "name": "x"}}, 500, 'target.kind: Unsupported value: "Foo": supported values: "Node", "<empty>"'),
         ({"metadata": {"name": "q"}, "target": {"name": "x"}}, 400, "name in URL does not match name in Binding object"),
+        ({"metadata": {"name": "p"}, "target": {"name": ["x"]}}, 400, 'Binding in version "v1" cannot be handled as a Binding: json: cannot unmarshal array into Go struct field ObjectReference.target.name of type string'),
+        ({"metadata": {"name": "p", "annotations": "x"}, "target": {"name": "x"}}, 400, 'Binding in version "v1" cannot be handled as a Binding: json: cannot unmarshal string into Go struct field ObjectMeta.metadata.annotations of type map[string]string'),
     ],
 )  # fmt: skip
 def test_bindings_that_cannot_be(body: Tree, code: int, message: str) -> None:
@@ -47,6 +49,7 @@ def test_bindings_that_cannot_be(body: Tree, code: int, message: str) -> None:
         await pod(region)
         got = await region.admin("POST", f"{PODS}/p/binding", body)
         assert (got.status, got.json["message"]) == (code, message)
+        assert "nodeName" not in (await region.admin("GET", f"{PODS}/p")).json["spec"]
 
     play(scene)
 
@@ -88,11 +91,56 @@ def test_logs_that_cannot_be_had(query: str, message: str) -> None:
     play(scene)
 
 
+async def replica_set(region: Region) -> None:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "host"}]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    assert (await region.admin("POST", SETS, {"metadata": {"name": "r"}, "spec": spec})).status == 201
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        {"metadata": "r"},
+        {"metadata": {"name": "r"}, "spec": "one"},
+        {"metadata": {"name": "r"}, "spec": {"replicas": 2**31}},
+        {"kind": "Service", "metadata": {"name": "r"}},
+    ],
+)
+def test_what_is_no_scale_changes_nothing(scale: Tree) -> None:
+    async def scene(region: Region) -> None:
+        await replica_set(region)
+        before = region.store.revision
+        assert (await region.admin("PUT", f"{SETS}/r/scale", scale)).status == 400
+        assert (await region.admin("PATCH", f"{SETS}/r/scale", scale | {"spec": []}, MERGE)).status == 422
+        assert region.store.revision == before
+
+    play(scene)
+
+
+def test_strict_minds_unknown_fields_of_a_scale() -> None:
+    async def scene(region: Region) -> None:
+        await replica_set(region)
+        odd = {"metadata": {"name": "r"}, "spec": {"replica": 1}}
+        got = await region.admin("PUT", f"{SETS}/r/scale?fieldValidation=Strict", odd)
+        assert (got.status, 'unknown field "spec.replica"' in got.json["message"]) == (400, True)
+        got = await region.admin("PUT", f"{SETS}/r/scale", odd)
+        assert (got.status, got.header("warning")) == (200, ['299 - "unknown field \\"spec.replica\\""'])
+
+    play(scene)
+
+
+def test_a_namespace_is_finalized_under_its_own_name() -> None:
+    async def scene(region: Region) -> None:
+        body = {"metadata": {"name": "other"}, "spec": {}}
+        got = await region.admin("PUT", "/api/v1/namespaces/default/finalize", body)
+        assert got.status == 400
+
+    play(scene)
+
+
 def test_scale() -> None:
     async def scene(region: Region) -> None:
-        template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "host"}]}}
-        spec = {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template}
-        assert (await region.admin("POST", SETS, {"metadata": {"name": "r"}, "spec": spec})).status == 201
+        await replica_set(region)
         got = (await region.admin("GET", f"{SETS}/r/scale")).json
         assert (got["kind"], got["spec"], got["status"]) == ("Scale", {}, {"replicas": 0, "selector": "a=b"})
         got = (await region.admin("PATCH", f"{SETS}/r/scale", {"spec": {"replicas": 2}}, MERGE)).json
