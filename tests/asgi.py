@@ -34,6 +34,8 @@ class Direct:
 
     app: App
     token: str = "admin"
+    host: str = ""
+    """Where it asks from; empty: inside the process."""
 
     async def __call__(
         self, method: str, target: str, body: object = None, headers: Mapping[str, str] | None = None
@@ -93,4 +95,5 @@ class Direct:
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+            "client": (self.host, 1) if self.host else None,
         }

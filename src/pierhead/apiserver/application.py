@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 from urllib.parse import unquote
@@ -37,6 +37,12 @@ BODY_BYTES = 3 * 2**20
 """The largest body, the real server's limit."""
 
 Scope: TypeAlias = Mapping[str, Any]
+Gate: TypeAlias = Callable[[Request, Route], None]
+"""Asked about every request for a resource that its identity may make; raises ApiError to refuse it."""
+
+
+def open_gate(request: Request, route: Route) -> None:
+    """Refuses nothing."""
 
 
 class ApiServer:
@@ -54,9 +60,11 @@ class ApiServer:
         *,
         kinds: Sequence[Kind] = KINDS,
         ready: health.Checks | None = None,
+        gate: Gate = open_gate,
     ) -> None:
         self._store = store
         self._tokens = tokens
+        self._gate = gate
         self._router = Router(kinds)
         self._hub = Hub(store)
         self._metrics = Metrics(store, self._hub)
@@ -69,6 +77,10 @@ class ApiServer:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hub.run())
             group.create_task(history.compact(self._store))
+
+    def expire_watches(self) -> None:
+        """Ends the watches of every client with 410, as when the server has forgotten where they are."""
+        self._hub.expire()
 
     def close(self) -> None:
         """Ends every watch."""
@@ -103,7 +115,7 @@ class ApiServer:
         """The resource that is asked for, once this identity may; None: another path.
 
         Raises:
-            ApiError: 403, 404, 405.
+            ApiError: 403, 404, 405; whatever the gate says.
         """
         if not self._is_resource(parts):
             auth.authorize_path(request.identity, request.method, request.path)
@@ -112,6 +124,7 @@ class ApiServer:
         if route.verb == "list" and request.flag("watch"):
             route = replace(route, verb="watch")
         auth.authorize(request.identity, route)
+        self._gate(request, route)
         return route
 
     def _is_resource(self, parts: Sequence[str]) -> bool:

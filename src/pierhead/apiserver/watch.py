@@ -172,6 +172,15 @@ class Hub:
             shapes.pop(feed.shape, None)
         watcher.sink.close()
 
+    def expire(self) -> None:
+        """Tells every watcher that its place is forgotten, and ends its watch; those in this process go on. What was published
+        since the last flush is part of what they miss."""
+        error = expired(f"too old resource version: {self._store.revision} ({self._store.compacted})")
+        for feed in self._all():
+            for watcher in [found for found in feed.watchers if found.client]:
+                watcher.sink.write(Frame(error_line(error)))
+                self.close(watcher)
+
     def close_all(self) -> None:
         """Ends every watch and the subscription."""
         self._unsubscribe()

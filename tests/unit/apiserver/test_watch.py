@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from asgi import Direct
 from pierhead.apiserver import stream
 from pierhead.apiserver.sink import BUFFER_BYTES, BufferedSink, DirectSink, Frame
 from pierhead.apiserver.watch import WATCHES_PER_CLIENT, Hub
@@ -295,3 +296,20 @@ def test_a_buffered_sink_is_bounded_too() -> None:
     sink = BufferedSink(send)
     frame = Frame(b"x" * (BUFFER_BYTES // 2))
     assert [sink.write(frame) for _ in range(6)] == [True, True, True, True, False, False]
+
+
+def test_expired_watches_of_clients_end_with_410_and_those_inside_the_process_go_on() -> None:
+    async def scene(region: Region) -> None:
+        outside = Direct(region.app, host="192.0.2.1")
+        await region.configmap("a")
+        async with outside.stream(WATCH) as theirs, region.admin.stream(WATCH) as ours:
+            assert await take(theirs, 1) == await take(ours, 1) == [("ADDED", "a")]
+            region.app.expire_watches()
+            told = (await anext(theirs))["object"]
+            assert (told["code"], told["reason"]) == (410, "Expired")
+            with pytest.raises(StopAsyncIteration):
+                await anext(theirs)
+            await region.configmap("b")
+            assert await take(ours, 1) == [("ADDED", "b")]
+
+    play(scene)
