@@ -9,14 +9,16 @@ A file is rotated at 10 MiB and one older file is kept, so a run of a container 
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
-from pierhead.errors import bad_request
+from pierhead.errors import ApiError, bad_request
 
 ROTATE_AT = 10 * 1024 * 1024
 LONGEST_LINE = 16 * 1024
@@ -42,26 +44,33 @@ class LogQuery:
 
 
 class Log:
-    """The output of one run of a container. One writer, any number of readers in the same event loop."""
+    """The output of one run of a container. One writer, any number of readers in the same event loop.
+
+    ``Log(path)`` is one that is over (an earlier agent kept it); `begun` makes one that is written to."""
 
     def __init__(self, path: Path, rotate_at: int = ROTATE_AT) -> None:
         self.path = path
-        self.closed = False
+        self.closed = True
         self.generation = 0
         """How often the file was rotated."""
         self.lost = 0
-        """Bytes that could not be written (a full disk); the container is not held up for them."""
+        """Bytes that could not be written (a full disk, or nobody expects them any more); nobody is held up for them."""
         self._rotate_at = rotate_at
         self._rest: dict[bytes, bytes] = {}
         self._news = asyncio.Event()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = self._open()
+        self._file = -1
 
     @classmethod
-    def finished(cls, path: Path) -> Log:
-        """The log of a run that an earlier agent kept."""
-        found = cls(path)
-        found.close()
+    def begun(cls, path: Path, rotate_at: int = ROTATE_AT) -> Log:
+        """A log that is written to.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = cls(path, rotate_at)
+        found._file = _open(path)
+        found.closed = False
         return found
 
     @property
@@ -70,14 +79,16 @@ class Log:
 
     def write(self, stream: bytes, data: bytes) -> None:
         """Appends output of ``stream`` (``stdout`` or ``stderr``); a line's end may come with a later call."""
-        whole, _, rest = (self._rest.get(stream, b"") + data).rpartition(b"\n")
+        if self.closed:
+            self.lost += len(data)
+            return
+        whole, ended, rest = (self._rest.get(stream, b"") + data).rpartition(b"\n")
         stamp = _stamp(time.time_ns())
-        if whole or data.endswith(b"\n") or b"\n" in data:
+        if ended:
             self._put(_lines(stamp, stream, whole))
-        while len(rest) > LONGEST_LINE:
-            self._put(b"%s %s P %s\n" % (stamp, stream, rest[:LONGEST_LINE]))
-            rest = rest[LONGEST_LINE:]
-        self._rest[stream] = rest
+        pieces, self._rest[stream] = _pieces(stamp, stream, rest)
+        if pieces:
+            self._put(pieces)
 
     def close(self) -> None:
         """No more will come: readers that follow end."""
@@ -88,6 +99,7 @@ class Log:
         if not self.closed:
             self.closed = True
             os.close(self._file)
+            self._file = -1
             self._tell()
 
     def remove(self) -> None:
@@ -99,22 +111,25 @@ class Log:
         """Until something was written, or the log was closed."""
         await self._news.wait()
 
-    def _open(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
     def _put(self, lines: bytes) -> None:
+        left = memoryview(lines)
         try:
-            os.write(self._file, lines)
+            while left:
+                left = left[os.write(self._file, left) :]
             if os.fstat(self._file).st_size >= self._rotate_at:
                 self._rotate()
         except OSError:
-            self.lost += len(lines)
+            self.lost += len(left)
         self._tell()
 
     def _rotate(self) -> None:
+        """The new file is opened before the old one is given up: where that fails the old one is written on."""
+        fresh = self.path.with_name(self.path.name + ".new")
+        file = _open(fresh)
         self.path.replace(self.older)
+        fresh.replace(self.path)
         os.close(self._file)
-        self._file = self._open()
+        self._file = file
         self.generation += 1
 
     def _tell(self) -> None:
@@ -123,9 +138,13 @@ class Log:
 
 
 async def read(log: Log, query: LogQuery, now: float) -> AsyncIterator[bytes]:
-    """The output in chunks; with ``follow`` until the log is closed and everything was sent. ``now``: seconds since the epoch."""
-    since, left = _since(query, now), query.limit_bytes
-    cursor = _Cursor(log, query.tail_lines)
+    """The output in chunks; with ``follow`` until the log is closed and everything was sent. ``now``: seconds since the epoch.
+
+    Raises:
+        ApiError: 400 for a time that is none, 404 when the log was removed meanwhile.
+    """
+    view, left = _View(_since(query, now), query.timestamps), query.limit_bytes
+    cursor = _cursor(log, query)
     try:
         while True:
             lines = cursor.next()
@@ -134,7 +153,7 @@ async def read(log: Log, query: LogQuery, now: float) -> AsyncIterator[bytes]:
             if not lines:
                 await log.news()
                 continue
-            text = _text(lines, query, since)
+            text = view.text(lines)
             if left is not None:
                 text, left = text[:left], left - len(text)
             if text:
@@ -144,6 +163,14 @@ async def read(log: Log, query: LogQuery, now: float) -> AsyncIterator[bytes]:
             await asyncio.sleep(0)
     finally:
         cursor.close()
+
+
+def _cursor(log: Log, query: LogQuery) -> _Cursor:
+    try:
+        return _Cursor(log, query.tail_lines)
+    except FileNotFoundError as error:
+        text = f'the log of container "{query.container}" in pod "{query.pod}" is no longer there'
+        raise ApiError(404, "NotFound", text) from error
 
 
 class _Cursor:
@@ -161,7 +188,7 @@ class _Cursor:
             start = 0 if missing is None else _tail(path, missing)
         else:
             self._generation, path = log.generation, log.path
-        self._file = path.open("rb")
+        self._file: BinaryIO = path.open("rb")
         self._file.seek(start)
 
     @property
@@ -171,16 +198,23 @@ class _Cursor:
 
     def next(self) -> bytes:
         """Whole lines; empty when there is nothing more for now."""
-        data = self._file.read(_BLOCK)
-        if not data and self.behind:
-            self._file.close()
-            self._generation += 1
-            late = self._generation < self._log.generation
-            self._generation = self._log.generation - 1 if late else self._generation
-            self._file = (self._log.older if late else self._log.path).open("rb")
+        while data := self._file.read(_BLOCK):
+            whole, newline, self._rest = (self._rest + data).rpartition(b"\n")
+            if newline:
+                return whole + newline
+        if self.behind:
+            self._turn()
             return self.next()
-        whole, newline, self._rest = (self._rest + data).rpartition(b"\n")
-        return whole + newline
+        return b""
+
+    def _turn(self) -> None:
+        """To the next file that is still there: a slow reader misses what was rotated away twice, or was removed."""
+        self._file.close()
+        self._generation = max(self._generation + 1, self._log.generation - 1)
+        try:
+            self._file = (self._log.older if self.behind else self._log.path).open("rb")
+        except FileNotFoundError:
+            self._generation, self._file = self._log.generation, io.BytesIO()
 
     def close(self) -> None:
         self._file.close()
@@ -189,7 +223,17 @@ class _Cursor:
 def _lines(stamp: bytes, stream: bytes, whole: bytes) -> bytes:
     """One timestamp for all lines that came together: what a line costs is a replace, not a call."""
     prefix = b"%s %s F " % (stamp, stream)
-    return prefix + whole.replace(b"\n", b"\n" + prefix) + b"\n"
+    if len(whole) <= LONGEST_LINE:
+        return prefix + whole.replace(b"\n", b"\n" + prefix) + b"\n"
+    cut = (_pieces(stamp, stream, line) for line in whole.split(b"\n"))
+    return b"".join(pieces + prefix + rest + b"\n" for pieces, rest in cut)
+
+
+def _pieces(stamp: bytes, stream: bytes, line: bytes) -> tuple[bytes, bytes]:
+    """What is too much for one line, in pieces, and the rest of it."""
+    end = (len(line) - 1) // LONGEST_LINE * LONGEST_LINE if line else 0
+    parts = (line[start : start + LONGEST_LINE] for start in range(0, end, LONGEST_LINE))
+    return b"".join(b"%s %s P %s\n" % (stamp, stream, part) for part in parts), line[end:]
 
 
 def _stamp(nanoseconds: int) -> bytes:
@@ -198,30 +242,48 @@ def _stamp(nanoseconds: int) -> bytes:
 
 
 def _since(query: LogQuery, now: float) -> bytes:
-    """The earliest timestamp asked for: timestamps of one width compare as text. Empty: all."""
+    """The earliest timestamp asked for: timestamps of one width compare as text. Empty: all.
+
+    Raises:
+        ApiError: 400 when ``sinceTime`` is no time.
+    """
     if query.since_seconds is not None:
-        return _stamp(int((now - query.since_seconds) * 1e9))
+        return _stamp(int(max(0.0, now - query.since_seconds) * 1e9))
     if not query.since_time:
         return b""
     try:
-        since = datetime.fromisoformat(query.since_time).astimezone(UTC)
+        since = datetime.fromisoformat(query.since_time)
     except ValueError as error:
         raise bad_request(f"sinceTime: {error}") from error
-    return _stamp(int(since.timestamp() * 1e9))
+    if since.tzinfo is None:
+        raise bad_request(f"sinceTime: {query.since_time} has no time zone")
+    return _stamp(int(max(0.0, since.timestamp()) * 1e9))
 
 
-def _text(lines: bytes, query: LogQuery, since: bytes) -> bytes:
-    found: list[bytes] = []
-    begins = True
-    for line in lines.splitlines():
-        stamp, _, rest = line.partition(b" ")
-        _, _, rest = rest.partition(b" ")
-        tag, _, text = rest.partition(b" ")
-        if stamp >= since:
-            found += [stamp, b" "] if query.timestamps and begins else []
-            found += [text, b"\n"] if tag == b"F" else [text]
-        begins = tag == b"F"
-    return b"".join(found)
+class _View:
+    """What of the kept lines is shown."""
+
+    def __init__(self, since: bytes, timestamps: bool) -> None:
+        self._since, self._timestamps = since, timestamps
+        self._begins = True
+        """Whether the next piece is the first of its line."""
+
+    def text(self, lines: bytes) -> bytes:
+        """``lines``: whole ones as they are kept. Only ``\\n`` ends one: what a progress bar writes has returns in it."""
+        found: list[bytes] = []
+        for line in lines.split(b"\n")[:-1]:
+            stamp, _, rest = line.partition(b" ")
+            _, _, rest = rest.partition(b" ")
+            tag, _, text = rest.partition(b" ")
+            if stamp >= self._since:
+                found += [stamp, b" "] if self._timestamps and self._begins else []
+                found += [text, b"\n"] if tag == b"F" else [text]
+            self._begins = tag == b"F"
+        return b"".join(found)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _count(path: Path) -> int:

@@ -324,7 +324,7 @@ class PodRunner:
         path = self._directory / name / f"{number}.log"
         if held and held[-1].path == path:
             return held[-1]
-        held.append(Log(path))
+        held.append(Log.begun(path))
         for old in held[:-2]:
             old.remove()
         del held[:-2]
@@ -336,7 +336,7 @@ class PodRunner:
         for name, record in self._records.items():
             path = self._directory / name / f"{record.restarts}.log"
             if record.end is not None and path.exists():
-                found[name] = [Log.finished(path)]
+                found[name] = [Log(path)]
         return found
 
     def logs(self, query: LogQuery) -> AsyncIterator[bytes]:

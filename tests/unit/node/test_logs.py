@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ def collect(log: Log, *, now: float = 0.0, **query: Any) -> bytes:
 
 
 def written(path: Path, *writes: bytes, rotate_at: int = 1 << 20) -> Log:
-    log = Log(path / "0.log", rotate_at)
+    log = Log.begun(path / "0.log", rotate_at)
     for data in writes:
         log.write(b"stdout", data)
     log.close()
@@ -37,7 +38,7 @@ def lines(path: Path, *texts: str) -> Log:
     """A log with timestamps of its own: one line a second, from 12:00:00 on."""
     target = path / "0.log"
     target.write_text("".join(f"2026-01-02T12:00:{i:02d}.000000000Z stdout F {text}\n" for i, text in enumerate(texts)))
-    return Log.finished(target)
+    return Log(target)
 
 
 def test_lines_are_kept_in_cri_s_format(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_lines_are_kept_in_cri_s_format(tmp_path: Path) -> None:
 
 
 def test_streams_do_not_mix_within_a_line(tmp_path: Path) -> None:
-    log = Log(tmp_path / "0.log")
+    log = Log.begun(tmp_path / "0.log")
     log.write(b"stdout", b"out")
     log.write(b"stderr", b"err\n")
     log.write(b"stdout", b"put\n")
@@ -66,7 +67,7 @@ def test_a_line_that_never_ends_is_kept_in_pieces(tmp_path: Path) -> None:
     assert collect(log) == b"x" * 100_000 + b"y\nz\n"
 
 
-@given(st.lists(st.binary(max_size=300).map(lambda data: data.replace(b"\r", b"\n")), max_size=12), st.integers(1, 400))
+@given(st.lists(st.binary(max_size=300), max_size=12), st.integers(1, 400))
 def test_what_was_written_is_what_is_read(tmp_path_factory: Any, writes: list[bytes], size: int) -> None:
     """Whatever the pieces, without rotation and with the newest part at least with it."""
     path = tmp_path_factory.mktemp("log")
@@ -149,25 +150,69 @@ def follow(log: Log, script: Callable[[], list[bytes]], **query: Any) -> bytes:
 
 
 def test_a_follower_gets_what_comes_and_ends_with_the_container(tmp_path: Path) -> None:
-    log = Log(tmp_path / "0.log")
+    log = Log.begun(tmp_path / "0.log")
     log.write(b"stdout", b"old\n")
     assert follow(log, lambda: [b"one\n", b"tw", b"o\n"]) == b"old\none\ntwo\n"
 
 
 def test_a_follower_of_nothing_old(tmp_path: Path) -> None:
-    log = Log(tmp_path / "0.log")
+    log = Log.begun(tmp_path / "0.log")
     log.write(b"stdout", b"old\n")
     assert follow(log, lambda: [b"new\n"], tail_lines=0) == b"new\n"
 
 
 def test_a_follower_reads_on_over_rotations(tmp_path: Path) -> None:
-    log = Log(tmp_path / "0.log", rotate_at=500)
+    log = Log.begun(tmp_path / "0.log", rotate_at=500)
     assert follow(log, lambda: [b"%03d\n" % i for i in range(200)]) == b"".join(b"%03d\n" % i for i in range(200))
     assert log.generation > 5
 
 
+def test_a_progress_bar_is_kept_as_it_was_drawn(tmp_path: Path) -> None:
+    assert collect(written(tmp_path, b"10%\r20%\rdone\r\nnext\n")) == b"10%\r20%\rdone\r\nnext\n"
+
+
+def test_a_line_in_pieces_has_one_timestamp(tmp_path: Path) -> None:
+    log = written(tmp_path, b"x" * 200_000 + b"\n")
+    assert collect(log, timestamps=True).count(b"Z x") == 1
+
+
+@pytest.mark.parametrize("query", [{"since_seconds": 1 << 62}, {"since_time": "0001-01-01T00:00:00Z"}])
+def test_since_before_everything_is_all(tmp_path: Path, query: dict[str, Any]) -> None:
+    assert collect(lines(tmp_path, "a"), now=1767355204.0, **query) == b"a\n"
+
+
+def test_a_log_that_was_removed_is_not_found(tmp_path: Path) -> None:
+    log = written(tmp_path, b"one\n")
+    log.remove()
+    with pytest.raises(ApiError, match='the log of container "c" in pod "pod" is no longer there') as caught:
+        collect(log)
+    assert caught.value.code == 404
+
+
 def test_a_full_disk_loses_output_and_nothing_else(tmp_path: Path) -> None:
-    log = Log(tmp_path / "0.log")
-    log._file = -1
+    log = Log.begun(tmp_path / "0.log")
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, log._file)
     log.write(b"stdout", b"one\n")
     assert log.lost > 0
+    log.close()
+    os.close(full)
+
+
+def test_a_closed_log_never_writes_to_whoever_has_its_descriptor_now(tmp_path: Path) -> None:
+    log = Log.begun(tmp_path / "0.log")
+    log.close()
+    with (tmp_path / "somebody's").open("wb") as other:
+        log.write(b"stdout", b"late\n")
+        assert os.fstat(other.fileno()).st_size == 0
+    assert (log.path.read_bytes(), log.lost) == (b"", 5)
+
+
+def test_where_no_new_file_can_be_had_the_old_one_is_written_on(tmp_path: Path) -> None:
+    log = Log.begun(tmp_path / "0.log", rotate_at=100)
+    (tmp_path / "0.log.new").mkdir()
+    log.write(b"stdout", b"x" * 200 + b"\n")
+    log.write(b"stdout", b"y\n")
+    log.close()
+    assert collect(log) == b"x" * 200 + b"\ny\n"
+    assert log.generation == 0

@@ -24,7 +24,7 @@ MARK = "test-" + uuid.uuid4().hex
 
 def launch(place: Path, *argv: str, **more: object) -> Launch:
     environment = {"PATH": os.environ["PATH"]}
-    given = {"environment": environment, "log": Log(place / "0.log")} | more
+    given = {"environment": environment, "log": Log.begun(place / "0.log")} | more
     return Launch(uuid.uuid4().hex, "web", argv, **given)  # type: ignore[arg-type]
 
 
@@ -218,7 +218,7 @@ def test_containers_of_one_pod_are_trees_of_their_own(tmp_path: Path) -> None:
     async def scenario() -> None:
         processes = Processes(MARK)
         first = shell(tmp_path / "a", "sleep 1000")
-        second = Launch(first.pod, "sidecar", ["sleep", "1000"], first.environment, Log(tmp_path / "b" / "0.log"))
+        second = Launch(first.pod, "sidecar", ["sleep", "1000"], first.environment, Log.begun(tmp_path / "b" / "0.log"))
         one, two = await processes.start(first), await processes.start(second)
         other = asyncio.ensure_future(two.wait())
         await asyncio.gather(one.wait(), one.stop(5))
@@ -299,7 +299,7 @@ async def main():
     for place in ("ours", "theirs"):
         mark = leftovers.mark(Path(r"{tmp_path}") / place)
         script = "sleep 1000 & echo $!; env -i sleep 1000 & echo $!; setsid sleep 1000 & echo $!; wait"
-        log = Log(Path(r"{tmp_path}") / place / "0.log")
+        log = Log.begun(Path(r"{tmp_path}") / place / "0.log")
         await Processes(mark).start(Launch("uid", "web", ["sh", "-c", script], {{"PATH": os.environ["PATH"]}}, log))
     await asyncio.sleep(1000)
 asyncio.run(main())
