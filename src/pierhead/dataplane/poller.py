@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
-from select import EPOLLIN, EPOLLOUT
+from select import EPOLLERR, EPOLLIN, EPOLLONESHOT, EPOLLOUT
 from typing import TypeAlias
 
-__all__ = ["EPOLLIN", "EPOLLOUT", "Handler", "Poller"]
+__all__ = ["EPOLLERR", "EPOLLIN", "EPOLLONESHOT", "EPOLLOUT", "Handler", "Poller"]
 
 Handler: TypeAlias = Callable[[int], None]
 """Takes what is ready: a sum of ``EPOLLIN``, ``EPOLLOUT``, ``EPOLLHUP`` and ``EPOLLERR``, the latter two unasked. Must not block or raise."""

@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from pierhead.dataplane.poller import EPOLLIN, EPOLLOUT, Poller
+from pierhead.dataplane.poller import EPOLLERR, EPOLLIN, EPOLLONESHOT, EPOLLOUT, Poller
 
 SCRATCH_BYTES = 256 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -76,14 +76,17 @@ class End:
         """Waits to go out here."""
 
     def start(self) -> None:
-        self._want(EPOLLIN)
+        self._interest = EPOLLIN
+        self._poller.watch(self.descriptor, EPOLLIN, self._ready)
 
     def _ready(self, events: int) -> None:
         try:
             if events & EPOLLOUT:
                 self._flush()
-            if events & ~EPOLLOUT:
+            if self._interest & EPOLLIN and events & ~EPOLLOUT:
                 self._read()
+            elif events & EPOLLERR:
+                self._relay.broken()
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
@@ -123,14 +126,11 @@ class End:
         self._want(self._interest | EPOLLIN)
 
     def _want(self, events: int) -> None:
-        """A socket of which nothing is wanted is not watched at all: its end would be reported without end."""
-        if not events:
-            self._poller.forget(self.descriptor)
-        elif not self._interest:
-            self._poller.watch(self.descriptor, events, self._ready)
-        elif events != self._interest:
-            self._poller.change(self.descriptor, events)
-        self._interest = events
+        """A socket of which nothing is wanted still tells when it breaks, and once: an end in both directions would be told without
+        end."""
+        if events != self._interest:
+            self._poller.change(self.descriptor, events or EPOLLONESHOT)
+            self._interest = events
 
 
 def _send(target: socket.socket, data: memoryview) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pierhead.dataplane.listener import Served
@@ -34,8 +34,19 @@ class UdpCarrier:
 
     poller: Poller
     limit: int
-    """Flows of one listener. At the limit the flow that has been quiet longest makes room."""
+    """Flows of one listener. At the limit its flow that has been quiet longest makes room."""
+    total: int
+    """Flows of all listeners. At this limit the listener with most flows gives one of its own, so that nobody starves the others."""
     idle: float = IDLE_SECONDS
+    listeners: set[UdpListener] = field(default_factory=set)
+    flows: int = 0
+
+    def make_room(self, listener: UdpListener) -> None:
+        """For one more flow of this listener."""
+        if len(listener.flows) >= self.limit:
+            listener.drop_quietest()
+        elif self.flows >= self.total:
+            max(self.listeners, key=lambda found: len(found.flows)).drop_quietest()
 
 
 class UdpListener:
@@ -45,27 +56,31 @@ class UdpListener:
         """Raises OSError when the socket cannot be had."""
         self.served = served
         self._carrier = carrier
-        self._flows: OrderedDict[Peer, UdpFlow] = OrderedDict()
+        self.flows: OrderedDict[Peer, UdpFlow] = OrderedDict()
         """The one that has been quiet longest comes first."""
         self._timer: asyncio.TimerHandle | None = None
         self._socket = listen_udp(address, port)
+        carrier.listeners.add(self)
         carrier.poller.watch(self._socket.fileno(), EPOLLIN, self._readable)
 
     def close(self) -> None:
+        self._carrier.listeners.discard(self)
         self._carrier.poller.forget(self._socket.fileno())
         self._socket.close()
         if self._timer is not None:
             self._timer.cancel()
-        for flow in self._flows.values():
-            flow.close()
-        self._flows.clear()
+        for peer in list(self.flows):
+            self._drop(peer)
 
     def forget(self) -> None:
         """Flows stay with an endpoint that still serves, whatever the policies say; others choose anew."""
         serving = {(endpoint.address, endpoint.port) for endpoint in self.served.balancer.backends.serving}
-        for peer, flow in list(self._flows.items()):
+        for peer, flow in list(self.flows.items()):
             if (flow.endpoint.address, flow.endpoint.port) not in serving:
                 self._drop(peer)
+
+    def drop_quietest(self) -> None:
+        self._drop(next(iter(self.flows)))
 
     def _readable(self, _: int) -> None:
         for _ in range(BURST):
@@ -80,7 +95,7 @@ class UdpListener:
         """To the flow's endpoint; where nobody listens any more, to another one. A full send buffer loses it, as in any network."""
         tried: list[Endpoint] = []
         while len(tried) < ATTEMPTS:
-            flow = self._flows.get(peer) or self._flow(peer, tried)
+            flow = self.flows.get(peer) or self._flow(peer, tried)
             if flow is None:
                 return
             try:
@@ -99,13 +114,13 @@ class UdpListener:
         endpoint = self.served.pick(str(peer[0]), now, tried)
         if endpoint is None:
             return None
-        if len(self._flows) >= self._carrier.limit:
-            self._drop(next(iter(self._flows)))
+        self._carrier.make_room(self)
         try:
             flow = UdpFlow(self, peer, endpoint, self._carrier.poller)
         except OSError:  # no descriptor left: this datagram is lost
             return None
-        self._flows[peer] = flow
+        self.flows[peer] = flow
+        self._carrier.flows += 1
         self.served.keep(str(peer[0]), endpoint, now)
         if self._timer is None:
             self._timer = self._carrier.poller.loop.call_later(self._carrier.idle, self._expire)
@@ -124,20 +139,21 @@ class UdpListener:
 
     def _touch(self, peer: Peer, flow: UdpFlow) -> None:
         flow.last = self._carrier.poller.loop.time()
-        self._flows.move_to_end(peer)
+        self.flows.move_to_end(peer)
 
     def _drop(self, peer: Peer) -> None:
-        self._flows.pop(peer).close()
+        self.flows.pop(peer).close()
+        self._carrier.flows -= 1
 
     def _expire(self) -> None:
         loop, idle = self._carrier.poller.loop, self._carrier.idle
         self._timer = None
-        while self._flows:
-            peer, flow = next(iter(self._flows.items()))
+        while self.flows:
+            flow = next(iter(self.flows.values()))
             if loop.time() - flow.last < idle:
                 self._timer = loop.call_at(flow.last + idle, self._expire)
                 return
-            self._drop(peer)
+            self.drop_quietest()
 
 
 class UdpFlow:

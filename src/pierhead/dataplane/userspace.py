@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections import defaultdict
 from collections.abc import Sequence
 from random import Random
 
@@ -32,17 +31,17 @@ class Userspace:
     """A ``DataPlane``. Everything happens on the event loop that runs ``commit``."""
 
     def __init__(self, place: Place, *, chance: Random | None = None, udp_idle: float = IDLE_SECONDS) -> None:
-        """Raises this process's limit of open files; half of it is for connections (two each), an eighth for the flows of one
-        UDP frontend, the rest for listeners and for whoever else lives in the process. Call with a loop running."""
+        """Raises this process's limit of open files; half of it is for connections (two each), a quarter for UDP flows, the rest
+        for listeners and for whoever else lives in the process. Call with a loop running."""
         descriptors = raise_descriptor_limit()
         self._poller = Poller(asyncio.get_running_loop())
         self._place = place
         self._chance = chance or Random()  # noqa: S311 - a choice among equals, no secret
         self._tcp = TcpCarrier(self._poller, descriptors // 4)
-        self._udp = UdpCarrier(self._poller, min(UDP_FLOWS, descriptors // 8), udp_idle)
+        self._udp = UdpCarrier(self._poller, min(UDP_FLOWS, descriptors // 8), descriptors // 4, udp_idle)
         self._balancers: dict[PortKey, Balancer] = {}
         self._served: dict[Frontend, Served] = {}
-        self._frontends: defaultdict[PortKey, set[Frontend]] = defaultdict(set)
+        self._frontends: dict[PortKey, set[Frontend]] = {}
         self._listeners: dict[Frontend, Listener] = {}
         self._refused: dict[Frontend, Refusal] = {}
         self._stale: set[PortKey] = set()
@@ -52,7 +51,7 @@ class Userspace:
         touched = set(self._refused)
         for change in changes:
             touched |= self._take(change)
-        for key in self._stale:
+        for key in self._stale & self._balancers.keys():
             self._balancers.pop(key).update(NOWHERE)
         self._stale.clear()
         for count, frontend in enumerate(sorted(touched), 1):
@@ -76,14 +75,14 @@ class Userspace:
             case SetBackends(key, backends):
                 self._stale.discard(key)
                 self._balancer(key).update(backends)
-                return self._frontends[key]
+                return self._frontends.get(key, set())
             case RemoveBackends(key):
                 self._stale.add(key)
-                return self._frontends[key]
+                return self._frontends.get(key, set())
             case SetRule(frontend, rule):
                 self._detach(frontend)
                 self._served[frontend] = Served(rule, self._balancer(rule.key), self._place)
-                self._frontends[rule.key].add(frontend)
+                self._frontends.setdefault(rule.key, set()).add(frontend)
             case RemoveRule(frontend):
                 self._detach(frontend)
         return {frontend}

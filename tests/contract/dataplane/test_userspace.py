@@ -122,6 +122,44 @@ def test_a_reset_is_passed_on_as_a_reset(first: str) -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_a_reset_after_an_end_of_stream_still_reaches_the_other_side(first: str) -> None:
+    async def scenario(world: Sockets) -> None:
+        async with pair(world) as (client, server):
+            breaking, other = (client, server) if first == "client" else (server, client)
+            breaking.shutdown(socket.SHUT_WR)
+            assert await receive(other) == b""
+            abort(breaking)
+            await until(lambda: bool(other.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+            await until(lambda: not world.dataplane._tcp.connections)
+
+    play(scenario)
+
+
+def test_a_client_that_breaks_while_its_server_reads_nothing_is_noticed() -> None:
+    async def scenario(world: Sockets) -> None:
+        async with pair(world) as (client, server):
+            sending = asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(client, bytes(1 << 25)))
+            await until_stalled(world)
+            sending.cancel()
+            abort(client)
+            await until(lambda: not world.dataplane._tcp.connections)
+            with pytest.raises(ConnectionResetError):
+                await receive(server)
+
+    play(scenario)
+
+
+def test_what_is_gone_is_forgotten() -> None:
+    async def scenario(world: Sockets) -> None:
+        await world.hold(service(), slice_of("web", endpoint(11)))
+        await world.hold()
+        held = world.dataplane
+        assert [*held._balancers, *held._served, *held._frontends, *held._listeners, *held._refused] == []
+
+    play(scenario)
+
+
 def test_an_endpoint_that_refuses_is_replaced_by_another_one() -> None:
     async def scenario(world: Sockets) -> None:
         await world.hold(service(), slice_of("web", endpoint(31), endpoint(32), endpoint(11)))
@@ -191,7 +229,7 @@ def test_a_quiet_flow_is_forgotten_and_begins_anew() -> None:
         assert await talk.ask() == "11:9376"
         (listener,) = world.dataplane._listeners.values()
         assert isinstance(listener, UdpListener)
-        flows = listener._flows
+        flows = listener.flows
         await until(lambda: not flows)
         assert await talk.ask() == "11:9376"
         await talk.close()
@@ -208,10 +246,31 @@ def test_at_the_limit_of_flows_the_quietest_one_makes_room() -> None:
             assert await talk.ask() == "11:9376"
         (listener,) = world.dataplane._listeners.values()
         assert isinstance(listener, UdpListener)
-        held = [peer[1] for peer in listener._flows]
+        held = [peer[1] for peer in listener.flows]
         assert held == [talk.socket.getsockname()[1] for talk in talks[1:]]
         for talk in talks:
             await talk.close()
+
+    play(scenario)
+
+
+def test_at_the_limit_of_all_flows_the_busiest_frontend_makes_room() -> None:
+    async def scenario(world: Sockets) -> None:
+        world.dataplane._udp.total = 3
+        dns = [{"name": "dns", "port": 8080, "protocol": "UDP"}]
+        ports = [{"name": "dns", "port": 9376, "protocol": "UDP"}]
+        other = service("other", ports=dns, clusterIP=cluster_ip(2)), slice_of("other", endpoint(12), ports=ports)
+        await world.hold(*udp_web(), *other)
+        quiet = await connect(to(cluster_ip(2), protocol="UDP"))
+        busy = [await connect(to(cluster_ip(), protocol="UDP")) for _ in range(4)]
+        for talk in (quiet, *busy):
+            assert await talk.ask() == ("12:9376" if talk is quiet else "11:9376")
+        held = {peer[1] for listener in world.dataplane._udp.listeners for peer in listener.flows}
+        assert held == {talk.socket.getsockname()[1] for talk in (quiet, *busy[-2:])}
+        for talk in (quiet, *busy):
+            await talk.close()
+        await world.hold()
+        assert world.dataplane._udp.flows == 0
 
     play(scenario)
 
