@@ -13,7 +13,7 @@ from pierhead.client.informers import Informers
 from pierhead.controllers.loop import Loop, split
 from pierhead.controllers.selection import Selection
 from pierhead.controllers.slicewriter import SliceWriter
-from pierhead.core import backing, packing, slices, topology
+from pierhead.core import backing, packing, slices, topology, zones
 from pierhead.errors import ApiError
 
 
@@ -52,7 +52,7 @@ class EndpointSlices(Loop):
         if not backing.is_selecting(service):
             return
         pods = self._selection.pods(service)
-        capacity = topology.capacity_of(self._nodes.list()) if topology.is_automatic(service) else topology.UNKNOWN
+        capacity = zones.capacity_of(self._nodes.list()) if topology.is_automatic(service) else zones.UNKNOWN
         found = slices.decide(service, pods, self._nodes.get, self._by_service[key], capacity=capacity)
         for note in found.notes:
             self._recorder.note(SERVICE, service, note.reason, note.message, type=note.type)
@@ -79,7 +79,7 @@ class EndpointSlices(Loop):
         """A zone that a node gets later is not written into endpoints it already has, as in Kubernetes."""
         for key in self._waiting.pop(change.latest.metadata.name, ()):
             self.queue.add(key)
-        before, after = (topology.capacity_of([node]) if node else None for node in change)
+        before, after = (zones.capacity_of([node]) if node else None for node in change)
         if before != after:
             for service in self._automatic["auto"]:
                 self.queue.add(service.key)

@@ -21,7 +21,7 @@ from pierhead.api.views import (
     Pod,
     Service,
 )
-from pierhead.core import backing, packing, topology
+from pierhead.core import backing, packing, topology, zones
 from pierhead.core.packing import Group, Plan, Template
 
 MANAGER = "endpointslice-controller.k8s.io"
@@ -47,7 +47,7 @@ def decide(
     node: FindNode,
     existing: Sequence[EndpointSlice],
     *,
-    capacity: topology.Capacity = topology.UNKNOWN,
+    capacity: zones.Capacity = zones.UNKNOWN,
     limit: int = LIMIT,
 ) -> Decision:
     """``pods``: those the Service selects. ``existing``: this controller's slices with the Service's name."""

@@ -7,21 +7,17 @@ annotation ``service.kubernetes.io/topology-mode: Auto`` shares endpoints out am
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from pierhead.api.quantities import parse
-from pierhead.api.views import Endpoint, EndpointHints, ForNode, ForZone, Node, Service
+from pierhead.api.views import Endpoint, EndpointHints, EndpointSlice, ForNode, ForZone, Service
+from pierhead.core import packing, zones
 from pierhead.core.packing import Slot
+from pierhead.core.zones import Allocation, Capacity, Transfers
 
 MODE_ANNOTATIONS = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints")
-CONTROL_PLANE_LABELS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
-
-Capacity: TypeAlias = Mapping[str, int]
-"""Allocatable CPU per zone, in billionths; empty when it is not known well enough."""
-UNKNOWN: Capacity = {}
 
 
 class Note(NamedTuple):
@@ -43,27 +39,18 @@ def is_automatic(service: Service) -> bool:
     return next((found[key] for key in MODE_ANNOTATIONS if key in found), "") in ("Auto", "auto")
 
 
-def capacity_of(nodes: Iterable[Node]) -> Capacity:
-    """CPU per zone over ready nodes that carry pods. Unknown when one of them does not say its zone or CPU."""
-    found: Counter[str] = Counter()
-    for node in nodes:
-        if not node.ready or any(label in node.metadata.labels for label in CONTROL_PLANE_LABELS):
-            continue
-        cpu = parse(node.status.allocatable.get("cpu", "0")).nano
-        if not node.zone or not cpu:
-            return UNKNOWN
-        found[node.zone] += cpu
-    return found
-
-
 def hint(service: Service, slots: list[Slot], family: str, capacity: Capacity) -> Hinted:
     """Sets or removes the hints of every endpoint that stays or comes."""
     if not is_automatic(service):
         return Hinted([_each(slot, service.spec.traffic_distribution or "") for slot in slots])
-    refused = _refusal(slots, capacity)
-    if refused:
-        return Hinted([_each(slot, "") for slot in slots], (_disabled(refused, family),))
-    shared = _shared_out(slots, capacity)
+    count = sum(1 for slot in slots for _ in _ready(slot.new))
+    refused, shared = zones.refusal(capacity, count), None
+    if not refused:
+        shared = _shared_out(slots, zones.allocate(capacity, count))
+        refused = "" if shared else "One or more endpoints do not have a zone specified"
+    if shared is None:
+        text = f"{refused}, addressType: {family}"
+        return Hinted([_each(slot, "") for slot in slots], (Note("Warning", "TopologyAwareHintsDisabled", text),))
     if any(endpoint.hints for slot in slots if slot.old for endpoint in slot.old.endpoints or ()):
         return Hinted(shared)
     text = f"Topology Aware Hints has been enabled, addressType: {family}"
@@ -97,75 +84,63 @@ def _is_ready(endpoint: Endpoint) -> bool:
     return endpoint.conditions.ready is not False
 
 
+def _ready(found: EndpointSlice | None) -> Iterator[Endpoint]:
+    return filter(_is_ready, (found.endpoints if found else None) or ())
+
+
 # -- topology-mode Auto -------------------------------------------------------------------------------------
 
 
-def _ready_zones(slots: Sequence[Slot]) -> list[str | None]:
-    return [found.zone for slot in slots if slot.new for found in slot.new.endpoints or () if _is_ready(found)]
+def _shared_out(slots: Sequence[Slot], allocations: Mapping[str, Allocation]) -> list[Slot] | None:
+    """Slices that stay as they are keep their hints while these fit; of the others each ready endpoint is for its own zone first,
+    then some are given to zones that lack some. None: an endpoint does not say its zone."""
+    given = Counter[str]()
+    kept = [_kept(slot, allocations, given) for slot in slots]
+    moving = [found for slot, held in zip(slots, kept, strict=True) if held is None for found in _ready(slot.new)]
+    if not all(endpoint.zone for endpoint in moving):
+        return None
+    given.update(endpoint.zone or "" for endpoint in moving)
+    moves = zones.transfers(allocations, given)
+    return [Slot(slot.old, held) if held else _moved(slot, moves) for slot, held in zip(slots, kept, strict=True)]
 
 
-def _refusal(slots: Sequence[Slot], capacity: Capacity) -> str:
-    """Why endpoints cannot be shared out; empty when they can."""
-    zones = _ready_zones(slots)
-    if not capacity:
-        return "Insufficient Node information: allocatable CPU or zone not specified on one or more nodes"
-    if len(capacity) < 2:
-        return "Nodes only ready in one zone"
-    if len(capacity) > len(zones):
-        return f"Insufficient number of endpoints ({len(zones)} endpoints, {len(capacity)} zones)"
-    if sum(_minimum(capacity, zone, len(zones)) for zone in capacity) > len(zones):
-        return "Minimum allocation of required endpoints exceeds overload threshold"
-    if not all(zones):
-        return "One or more endpoints do not have a zone specified"
-    return ""
-
-
-def _disabled(why: str, family: str) -> Note:
-    return Note("Warning", "TopologyAwareHintsDisabled", f"{why}, addressType: {family}")
-
-
-def _minimum(capacity: Capacity, zone: str, count: int) -> int:
-    """The fewest endpoints with which a zone's are loaded at most 20 % above the average."""
-    return -(-count * capacity[zone] * 5 // (sum(capacity.values()) * 6))
-
-
-def shares(capacity: Capacity, own: Mapping[str, int]) -> dict[str, int]:
-    """How many endpoints each zone gets, in proportion to its CPU. ``own``: how many lie in it.
-
-    Where a proportion is no whole number, zones below their minimum come first, then the largest remainder, then who has more.
-    """
-    count, total = sum(own.values()), sum(capacity.values())
-    found = {zone: count * cpu // total for zone, cpu in capacity.items()}
-
-    def need(zone: str) -> tuple[int, int, int, str]:
-        short = max(0, _minimum(capacity, zone, count) - found[zone])
-        return -short, -(count * capacity[zone] % total), -own.get(zone, 0), zone
-
-    for zone in sorted(capacity, key=need)[: count - sum(found.values())]:
-        found[zone] += 1
+def _kept(slot: Slot, allocations: Mapping[str, Allocation], given: Counter[str]) -> EndpointSlice | None:
+    """The slice with the hints it has, which are added to ``given``; None when it changes anyway or they no longer fit."""
+    found = _as_it_was(slot)
+    if found is None:
+        return None
+    hinted = Counter[str]()
+    for endpoint in _ready(found):
+        names = [zone.name for zone in endpoint.hints.for_zones] if endpoint.hints else []
+        if not names or any(name not in allocations for name in names):
+            return None
+        hinted.update(names)
+    if any(given[zone] + count > allocations[zone].most for zone, count in hinted.items()):
+        return None
+    given.update(hinted)
     return found
 
 
-def _shared_out(slots: Sequence[Slot], capacity: Capacity) -> list[Slot]:
-    """Each ready endpoint for its own zone, as long as that has not enough; the others for zones that lack some."""
-    left = Counter(shares(capacity, Counter(zone or "" for zone in _ready_zones(slots))))
-    homes: list[list[bool]] = []
-    for slot in slots:
-        homes.append([])
-        for endpoint in (slot.new.endpoints if slot.new else None) or ():
-            home = _is_ready(endpoint) and left[endpoint.zone or ""] > 0
-            left[endpoint.zone or ""] -= home
-            homes[-1].append(home)
-    lacking = [zone for zone in sorted(left) for _ in range(left[zone])]
-    return [_share(slot, at_home, lacking) for slot, at_home in zip(slots, homes, strict=True)]
+def _as_it_was(slot: Slot) -> EndpointSlice | None:
+    """The slice with its hints when nothing else about it changes."""
+    before, after = ((found.endpoints if found else None) or () for found in slot)
+    if slot.old is None or slot.new is None or len(before) != len(after):
+        return None
+    hinted = tuple(_with(new, old.hints) for old, new in zip(before, after, strict=True))
+    found = msgspec.structs.replace(slot.new, endpoints=hinted)
+    return None if packing.changed(slot.old, found) else found
 
 
-def _share(slot: Slot, at_home: Sequence[bool], lacking: list[str]) -> Slot:
-    """Takes zones out of ``lacking`` for endpoints that are not meant for their own."""
+def _moved(slot: Slot, moves: Transfers) -> Slot:
+    """Takes what it moves out of ``moves``."""
     if slot.new is None or not slot.new.endpoints:
         return slot
     hinted = []
-    for endpoint, home in zip(slot.new.endpoints, at_home, strict=True):
-        zone = "" if not _is_ready(endpoint) else (endpoint.zone or "") if home else lacking.pop(0)
-        hinted.append(_with(endpoint, EndpointHints((ForZone(zone),)) if zone else None))
+    for endpoint in slot.new.endpoints:
+        zone = endpoint.zone or ""
+        if moves.giving[zone] and _is_ready(endpoint):
+            moves.giving[zone] -= 1
+            zone = min(+moves.receiving)
+            moves.receiving[zone] -= 1
+        hinted.append(_with(endpoint, EndpointHints((ForZone(zone),)) if _is_ready(endpoint) else None))
     return Slot(slot.old, msgspec.structs.replace(slot.new, endpoints=tuple(hinted)))
