@@ -31,6 +31,8 @@ class Region:
     data_dir: Path
     lines: list[str]
     """What it printed up to and including the last ``export``."""
+    enter: Sequence[str] = ()
+    """What goes before a command that is to reach it, when it is in a network namespace of its own."""
 
     @property
     def url(self) -> str:
@@ -73,7 +75,7 @@ class Region:
     def kubectl_result(self, *arguments: str, stdin: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"KUBECONFIG": str(self.kubeconfig), "HOME": str(self.data_dir)}
         return subprocess.run(
-            ["kubectl", *arguments],
+            [*self.enter, "kubectl", *arguments],
             env=environment, input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
 
@@ -94,13 +96,15 @@ def _decoded(content: bytes) -> Any:
         return content.decode()
 
 
-def start(data_dir: Path, *arguments: str) -> Region:
+def start(
+    data_dir: Path, *arguments: str, command: Sequence[str] = (str(PIERHEAD),), enter: Sequence[str] = ()
+) -> Region:
     """Starts ``pierhead up`` and waits until it has said that it is ready."""
     process = subprocess.Popen(
-        [str(PIERHEAD), "up", "--data-dir", str(data_dir), "--listen", "127.0.0.1:0", *arguments],
+        [*enter, *command, "up", "--data-dir", str(data_dir), "--listen", "127.0.0.1:0", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
     )  # fmt: skip
-    region = Region(process, data_dir, list(_until_ready(process)))
+    region = Region(process, data_dir, list(_until_ready(process)), enter)
     if not any(line.startswith("export KUBECONFIG=") for line in region.lines):
         region.stop()
         raise AssertionError("up did not get ready:\n" + "\n".join(region.lines))
@@ -121,9 +125,11 @@ def _until_ready(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 @contextmanager
-def running(data_dir: Path, *arguments: str) -> Iterator[Region]:
+def running(
+    data_dir: Path, *arguments: str, command: Sequence[str] = (str(PIERHEAD),), enter: Sequence[str] = ()
+) -> Iterator[Region]:
     """A region that ends with the block."""
-    region = start(data_dir, *arguments)
+    region = start(data_dir, *arguments, command=command, enter=enter)
     try:
         yield region
     finally:
