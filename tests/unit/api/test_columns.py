@@ -14,6 +14,8 @@ from pierhead.api.kinds import (
     ENDPOINT_SLICE,
     ENDPOINTS,
     EVENT,
+    FLOATING_IP,
+    FLOATING_IP_POOL,
     KINDS,
     LEASE,
     NAMESPACE,
@@ -228,6 +230,18 @@ def test_the_small_kinds() -> None:
     }
     assert row(PROXY_STATUS, status=status) == ["x", "a,b", "5", "<none>", 1, "5s", "2m5s"]
     assert DEFAULT.cells({"metadata": META}, NOW) == ["x", "2m5s"]
+
+
+def test_floating_ips_and_their_pools() -> None:
+    owned = {"address": "192.0.2.7", "services": ["a/1", "a/2", "a/3", "a/4"]}
+    assert row(FLOATING_IP, spec={"pool": "p", "displayName": "site"}, status=owned) == [
+        "x", "192.0.2.7", "site", "a/1,a/2,a/3 + 1 more...", "p", "2m5s"
+    ]  # fmt: skip
+    assert row(FLOATING_IP, spec={"pool": "p"}) == ["x", "<pending>", "<none>", "<none>", "p", "2m5s"]
+    pool = {"ranges": ["192.0.2.0/28", "192.0.2.64"], "region": "local", "zones": ["a", "b"]}
+    assert row(FLOATING_IP_POOL, spec=pool, status={"used": 1, "free": 14}) == [
+        "x", "192.0.2.0/28,192.0.2.64", 1, 14, "2m5s", "local", "a,b"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
