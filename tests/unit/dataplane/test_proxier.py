@@ -61,6 +61,10 @@ class Stage:
         status: Tree = found.get("status", {})
         return status
 
+    async def reported(self) -> bool:
+        """Whether the proxy has said anything: it makes its ProxyStatus first, and fills it then."""
+        return "observedAt" in await self.status()
+
     async def endpoints(self) -> set[str]:
         return {found.address for found in self.dataplane.trace(PACKET).endpoints}
 
@@ -176,10 +180,7 @@ def test_the_first_report_names_the_store_the_nodes_and_what_is_programmed() -> 
         await stage.service()
 
     async def scene(stage: Stage) -> None:
-        async def reported() -> bool:
-            return bool(await stage.status())
-
-        await until(reported)
+        await until(stage.reported)
         status = await stage.status()
         assert (status["store"], status["nodes"]) == ("store-1", ["node-a"])
         assert int(status["programmed"]["services"]) >= 1
@@ -190,10 +191,7 @@ def test_the_first_report_names_the_store_the_nodes_and_what_is_programmed() -> 
 
 def test_who_waits_for_a_revision_is_told_at_once() -> None:
     async def scene(stage: Stage) -> None:
-        async def reported() -> bool:
-            return bool(await stage.status())
-
-        await until(reported)
+        await until(stage.reported)
         for number in range(3):
             made = await stage.slice(endpoint(number), name=f"web-{number}")
             revision = int(made["metadata"]["resourceVersion"])
@@ -210,10 +208,7 @@ def test_who_waits_for_a_revision_is_told_at_once() -> None:
 
 def test_nobody_waits_and_nothing_is_written() -> None:
     async def scene(stage: Stage) -> None:
-        async def reported() -> bool:
-            return "observedAt" in await stage.status()  # made first, reported then
-
-        await until(reported)
+        await until(stage.reported)
         before = await stage.admin.get(PROXY_STATUS, "node-a")
         await stage.service()
         await until(lambda: _holds(stage.dataplane, FRONTEND))
@@ -263,10 +258,7 @@ def test_an_unbound_port_of_the_api_is_no_failure() -> None:
         await stage.admin.create(SERVICE, kubernetes | {"spec": spec})
         await until(lambda: _holds(stage.dataplane, frontend))
 
-        async def reported() -> bool:
-            return bool(await stage.status())
-
-        await until(reported)
+        await until(stage.reported)
         assert not (await stage.status()).get("refusals")
 
     play(scene)
