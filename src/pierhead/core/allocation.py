@@ -32,7 +32,7 @@ from pierhead.api.services_spec import (
     wants_node_ports,
 )
 from pierhead.core.families import keeps_preference, resolve
-from pierhead.core.pools import Pick, Pool, address_of, addresses, ports
+from pierhead.core.pools import Pick, Pool, Taken, address_of, addresses, ports
 from pierhead.errors import ApiError, Cause, internal, invalid
 
 ADDRESS_CLAIM = "claims/ip/"
@@ -225,7 +225,7 @@ class _Write:
     def find_address(self, network: Range) -> str:
         if self._dry_run:
             return str(network.network_address)
-        number = _address_pool(network).next_free(lambda n: self._is_taken(network, n), self._pick)
+        number = _address_pool(network).next_free(self._taken(network), self._pick)
         if number is None:
             raise internal(f'failed to allocate a serviceIP for Service "{self._name}": range is full')
         ip = str(address_of(network, number))
@@ -243,17 +243,19 @@ class _Write:
             return "the provided network does not match the current range"
         if self._dry_run:  # a dry run does not look whether it is taken: the real server's does not
             return ""
-        return TAKEN_ADDRESS if self._is_taken(network, number) else ""
+        return TAKEN_ADDRESS if self._taken(network)(number) else ""
 
-    def _is_taken(self, network: Range, number: int) -> bool:
-        if number == self._reserved(network) and (self._namespace, self._name) != ("default", "kubernetes"):
-            return True
-        key = f"{ADDRESS_CLAIM}{address_of(network, number)}"
-        return key in self.taken or self._claims.holder(key) is not None
+    def _taken(self, network: Range) -> Taken:
+        """Whether a number is taken. The first address of the first range is for the Service ``kubernetes``, also before that exists."""
+        is_first = network == self._network.service_ranges[0]
+        mine = (self._namespace, self._name) == ("default", "kubernetes")
+        reserved = int(network.network_address) + 1 if is_first and not mine else 0
 
-    def _reserved(self, network: Range) -> int:
-        """The first address of the first range is for the Service ``kubernetes``, also before that exists."""
-        return int(network.network_address) + 1 if network == self._network.service_ranges[0] else 0
+        def taken(number: int) -> bool:
+            key = f"{ADDRESS_CLAIM}{address_of(network, number)}"
+            return number == reserved or key in self.taken or self._claims.holder(key) is not None
+
+        return taken
 
     def _parent_problem(self, ip: str) -> str:
         """An address belongs to a name; the real server finds a bad one here, before it validates the Service."""
