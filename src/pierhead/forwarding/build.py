@@ -24,6 +24,7 @@ from pierhead.forwarding.table import (
     Rule,
     Scope,
     ServiceName,
+    canonical,
 )
 
 OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
@@ -71,8 +72,8 @@ def _is_ours(service: views.Service) -> bool:
 
 def _cluster_ips(service: views.Service) -> Iterator[tuple[Family, str]]:
     """Family and address; none for a headless Service, or one that has no address yet."""
-    for address in service.spec.cluster_ips or (service.spec.cluster_ip,):
-        if address and address != "None":
+    for address in map(canonical, service.spec.cluster_ips or (service.spec.cluster_ip,)):
+        if address:
             yield _family(address), address
 
 
@@ -109,8 +110,8 @@ def _rules(
     yield rule(cluster_ip, port.port, "cluster", "Local" if spec.internal_traffic_policy == "Local" else "Cluster")
     if port.node_port:
         yield rule(ANY_NODE_ADDRESS[key.family], port.node_port, "node", outside)
-    for address in spec.external_ips:
-        if _family(address) == key.family:
+    for address in map(canonical, spec.external_ips):
+        if address and _family(address) == key.family:
             yield rule(address, port.port, "external", outside)
     for address in _balanced(service, key.family):
         sources = _sources(service, address, place)
@@ -122,8 +123,9 @@ def _balanced(service: views.Service, family: Family) -> Iterator[str]:
     if service.spec.type != "LoadBalancer":
         return
     for ingress in service.status.load_balancer.ingress:
-        if ingress.ip and ingress.ip_mode != "Proxy" and _family(ingress.ip) == family:
-            yield ingress.ip
+        address = canonical(ingress.ip)
+        if address and ingress.ip_mode != "Proxy" and _family(address) == family:
+            yield address
 
 
 def _sources(service: views.Service, address: str, place: Place) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from pierhead.api import views
 from pierhead.forwarding.place import Place
-from pierhead.forwarding.table import Endpoint, Refusal, ServiceName
+from pierhead.forwarding.table import Endpoint, Refusal, ServiceName, canonical
 
 HEADLESS = "service.kubernetes.io/headless"
 PortName: TypeAlias = tuple[str, str]
@@ -54,11 +54,13 @@ def by_port(
     found: dict[PortName, dict[tuple[str, int], Candidate]] = {}
     refused: dict[tuple[str, str, int], Refusal] = {}
     for name, port, endpoint in _programmable(slices):
-        address, number = endpoint.addresses[0], port.port or 0
-        if why := _forbidden(service, address, number, place):
-            refused[name[1], address, number] = Refusal(service, name[1], address, number, "EndpointNotAllowed", why)
+        number, given = port.port or 0, endpoint.addresses[0]
+        address = canonical(given)
+        why = place.forbids(service, ip_address(address), number) if address else f"{given} is no IP address"
+        if why:
+            refused[name[1], given, number] = Refusal(service, name[1], given, number, "EndpointNotAllowed", why)
             continue
-        candidate = _candidate(endpoint, number, place)
+        candidate = _candidate(endpoint, address, number, place)
         known = found.setdefault(name, {})
         known[address, number] = min(known.get((address, number), candidate), candidate, key=_merit)
     return (
@@ -67,21 +69,13 @@ def by_port(
     )
 
 
-def _forbidden(service: ServiceName, address: str, port: int, place: Place) -> str:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return f"{address} is no IP address"
-    return place.forbids(service, parsed, port)
-
-
-def _candidate(endpoint: views.Endpoint, port: int, place: Place) -> Candidate:
+def _candidate(endpoint: views.Endpoint, address: str, port: int, place: Place) -> Candidate:
     """Conditions that are not given count as ready, serving (if ready), and not terminating."""
     ready = endpoint.conditions.ready is not False
     serving = ready if endpoint.conditions.serving is None else endpoint.conditions.serving
     hints = endpoint.hints or views.EndpointHints()
     return Candidate(
-        Endpoint(endpoint.addresses[0], port, local=endpoint.node_name in place.nodes),
+        Endpoint(address, port, local=endpoint.node_name in place.nodes),
         ready,
         serving,
         bool(endpoint.conditions.terminating),

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
+
+from pierhead.api import rules
 
 Family: TypeAlias = Literal["IPv4", "IPv6"]
 Policy: TypeAlias = Literal["Cluster", "Local"]
@@ -20,6 +22,12 @@ Verdict: TypeAlias = Literal["forward", "reject", "drop"]
 
 ANY_NODE_ADDRESS: Mapping[Family, str] = MappingProxyType({"IPv4": "0.0.0.0", "IPv6": "::"})
 """The address of a node port's frontend: the node's own addresses, whichever they are where the table is used."""
+
+
+def canonical(text: str) -> str:
+    """An address in the one form in which addresses are compared, however it was written; empty when it is none."""
+    found = rules.address(text)
+    return "" if found is None else str((isinstance(found, IPv6Address) and found.ipv4_mapped) or found)
 
 
 class ServiceName(NamedTuple):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import ip_network
 from random import Random
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarded import HERE, VIP, cluster_ip, endpoint, nodes, pod, service, slice_of, table_of, zones
+from forwarded import HERE, NETWORK, VIP, cluster_ip, endpoint, nodes, pod, service, slice_of, table_of, zones
 from pierhead.api import views
 from pierhead.forwarding.assembly import NOTHING, Assembly
 from pierhead.forwarding.build import build
@@ -190,3 +192,14 @@ def test_nobody_takes_a_cluster_ip_as_his_external_address() -> None:
     assert assembly.table().rules[Frontend("TCP", cluster_ip(), 8080)].key.service == owner
     text = f"TCP {cluster_ip()}:8080 belongs to default/web"
     assert assembly.refusals() == (Refusal(name, "TCP", cluster_ip(), 8080, "FrontendTaken", text),)
+
+
+def test_an_address_is_the_same_however_it_is_written() -> None:
+    pods = replace(NETWORK, pod_ranges=(ip_network("fd01::/64"),))
+    written = service(clusterIP="FD00:0::A", externalIPs=["2001:DB8::0001", "not one"], ingress=["2001:db8:0::2", ""])
+    behind = slice_of("web", endpoint(1, addresses=["fd01:0::5"]), address_type="IPv6")
+    table = build(written, [behind], replace(HERE, network=pods)).table
+    assert {frontend.address for frontend in table.rules} == {"fd00::a", "2001:db8::1"}
+    assert [found.address for backends in table.backends.values() for found in backends.cluster] == ["fd01::5"]
+    balanced = service(clusterIP="fd00::a", type="LoadBalancer", ingress=["2001:db8:0::2"])
+    assert "2001:db8::2" in {frontend.address for frontend in build(balanced, (), HERE).table.rules}
