@@ -52,9 +52,13 @@ class AtRevision:
 
 @dataclass(frozen=True, slots=True)
 class RangeEmpty:
-    """Holds while no key starts with ``prefix``."""
+    """Holds while no key that starts with ``prefix`` was written after revision ``after``; with 0, while there is none.
+
+    What was deleted meanwhile does not count: who has read a range and decided upon it needs to know only what came in.
+    """
 
     prefix: str
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,7 @@ class Store(Protocol):
 
         Raises:
             PreconditionFailed: the first precondition that does not hold, or a ``Delete`` of a missing key; nothing is written.
-                For ``RangeEmpty`` it names a key that stands in the range.
+                For ``RangeEmpty`` it names a key of the range that was written too late.
             StoreFailed: the engine could not make it durable; nothing is published.
         """
         ...

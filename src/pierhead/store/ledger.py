@@ -181,9 +181,9 @@ class Ledger:
                 held = (revision := self._stands(key)) is not None
             case AtRevision(key, asked):
                 held = (revision := self._stands(key)) == asked
-            case RangeEmpty(prefix):
-                key = self._first(prefix)
-                held = (revision := self._stands(key)) is None
+            case RangeEmpty(prefix, after):
+                key = self._first(prefix, after)
+                held = (revision := self._stands(key)) is None or revision <= after
             case _:
                 assert_never(precondition)
         if not held:
@@ -196,13 +196,13 @@ class Ledger:
         entry = self._entries.get(key)
         return entry.revision if entry is not None else None
 
-    def _first(self, prefix: str) -> str:
-        """A key that stands under ``prefix``; the prefix itself when there is none."""
+    def _first(self, prefix: str, after: int) -> str:
+        """A key under ``prefix`` that was written after revision ``after`` and stands; the prefix itself when there is none."""
         low, high = self._bounds(prefix)
         published = (self._keys[place] for place in range(low, high))
         staged = (key for key in self._staged if key.startswith(prefix))
-        standing = (key for keys in (published, staged) for key in keys if self._stands(key) is not None)
-        return next(standing, prefix)
+        late = (key for keys in (published, staged) for key in keys if (self._stands(key) or 0) > after)
+        return next(late, prefix)
 
     def _stage(self, operations: Sequence[Operation]) -> Sequence[int]:
         first = (self._pending[-1].revision if self._pending else self.revision) + 1

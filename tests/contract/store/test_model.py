@@ -44,6 +44,7 @@ preconditions = st.one_of(
     st.builds(Present, keys),
     st.builds(AtRevision, keys, revisions),
     st.builds(RangeEmpty, prefixes),
+    st.builds(RangeEmpty, prefixes, revisions),
 )
 commits = st.tuples(
     st.lists(operations, max_size=3, unique_by=lambda operation: operation.key), st.lists(preconditions, max_size=1)
@@ -89,8 +90,8 @@ class Model:
                 return key in now
             case AtRevision(key, revision):
                 return key in now and now[key].revision == revision
-            case RangeEmpty(prefix):
-                return not any(key.startswith(prefix) for key in now)
+            case RangeEmpty(prefix, after):
+                return not any(key.startswith(prefix) and entry.revision > after for key, entry in now.items())
 
     def range(self, prefix: str, at: int) -> list[Entry]:
         return sorted(entry for key, entry in self.states[at].items() if key.startswith(prefix))

@@ -35,17 +35,19 @@ QUESTIONS: dict[str, Precondition | Delete] = {
     "empty all": RangeEmpty(""),
     "empty b/": RangeEmpty("b/"),
     "empty a/keys": RangeEmpty("a/keys"),
+    "none in a/ after 1": RangeEmpty("a/", after=1),
+    "none in a/ after 2": RangeEmpty("a/", after=2),
     "delete": DELETE,
 }
 
 # ok: it holds. 1, 2, 3: it does not, because the key stands at that revision. none: it does not, because there is no such key.
 TABLE = """
-state           absent  present  at 1   at 2   at 3   empty a/  empty a/k  empty all  empty b/  empty a/keys  delete
-never written   ok      none     none   none   none   ok        ok         ok         ok        ok            none
-written         1       ok       ok     1      1      1         1          1          ok        ok            ok
-rewritten       2       ok       2      ok     2      2         2          2          ok        ok            ok
-deleted         ok      none     none   none   none   ok        ok         ok         ok        ok            none
-written again   3       ok       3      3      ok     3         3          3          ok        ok            ok
+state           absent  present  at 1   at 2   at 3   empty a/  empty a/k  empty all  empty b/  empty a/keys  none in a/ after 1  none in a/ after 2  delete
+never written   ok      none     none   none   none   ok        ok         ok         ok        ok            ok                  ok                  none
+written         1       ok       ok     1      1      1         1          1          ok        ok            ok                  ok                  ok
+rewritten       2       ok       2      ok     2      2         2          2          ok        ok            2                   ok                  ok
+deleted         ok      none     none   none   none   ok        ok         ok         ok        ok            ok                  ok                  none
+written again   3       ok       3      3      ok     3         3          3          ok        ok            3                   3                   ok
 """
 
 
