@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 from pierhead.api.codec import stamp
 from pierhead.api.kinds import NAMESPACE
+from pierhead.api.logs import LogQuery
 from pierhead.api.network import Mode, Network
 from pierhead.apiserver import auth
 from pierhead.apiserver.application import ApiServer
-from pierhead.apiserver.nodelink import LogQuery
 from pierhead.client.client import Client
 from pierhead.client.informers import Informers
 from pierhead.client.inprocess import InProcess, unavailable
@@ -30,7 +30,7 @@ def network(mode: Mode = "none", *ranges: str) -> Network:
 class NoNodes:
     """There is no node to ask."""
 
-    def logs(self, node: str, query: LogQuery) -> AsyncIterator[bytes]:
+    def logs(self, node: str, query: LogQuery) -> AsyncGenerator[bytes, None]:
         raise not_found(node, "nodes")
 
 

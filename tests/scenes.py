@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from ipaddress import ip_network
 
 from asgi import Direct
 from pierhead.api import Tree
 from pierhead.api.codec import stamp
+from pierhead.api.logs import LogQuery
 from pierhead.api.network import Network
 from pierhead.apiserver.application import ApiServer
 from pierhead.apiserver.auth import ADMIN, node_identity
-from pierhead.apiserver.nodelink import LogQuery
 from pierhead.errors import ApiError
 from pierhead.store.memory import MemoryStore
 
@@ -20,13 +20,26 @@ TOKENS = {"admin": ADMIN, "node": node_identity("n1")}
 
 
 class Logs:
-    """A node that has said two lines, and refuses a container called ``waiting``."""
+    """A node that has said two lines, and refuses a container called ``waiting``. Whoever follows gets ``tail_lines`` lines, and
+    then waits."""
 
-    async def logs(self, node: str, query: LogQuery) -> AsyncIterator[bytes]:
+    def __init__(self) -> None:
+        self.followed = asyncio.Event()
+        self.closed = asyncio.Event()
+
+    async def logs(self, node: str, query: LogQuery) -> AsyncGenerator[bytes, None]:
         if query.container == "waiting":
             raise ApiError(
                 400, "BadRequest", f'container "waiting" in pod "{query.pod}" is waiting to start: ContainerCreating'
             )
+        if query.follow:
+            try:
+                for _ in range(query.tail_lines or 0):
+                    yield b"{}\n"
+                self.followed.set()
+                await asyncio.Event().wait()
+            finally:
+                self.closed.set()
         yield f"{node} {query.container}\n".encode()
         yield b"second\n"
 
@@ -36,7 +49,8 @@ class Region:
 
     def __init__(self) -> None:
         self.store = MemoryStore(stamp)
-        self.app = ApiServer(self.store, Network("none", (ip_network("10.96.0.0/16"),)), TOKENS, Logs())
+        self.logs = Logs()
+        self.app = ApiServer(self.store, Network("none", (ip_network("10.96.0.0/16"),)), TOKENS, self.logs)
         self.admin = Direct(self.app)
         self.node = Direct(self.app, "node")
         self.anonymous = Direct(self.app, "")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -35,9 +35,9 @@ class Answer:
 class Chunks:
     """An answer whose body comes bit by bit, like a log."""
 
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncGenerator[bytes, None]
+    """None of them empty. It is closed when the client has gone; an ApiError before the first is the answer."""
     content_type: bytes = b"text/plain"
-    warnings: Sequence[str] = field(default=())
 
 
 def text(body: str, status: int = 200) -> Answer:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeAlias
 from urllib.parse import unquote
@@ -26,7 +27,7 @@ from pierhead.apiserver.request import Request
 from pierhead.apiserver.resources import Resources
 from pierhead.apiserver.router import Route, Router
 from pierhead.apiserver.sink import Send
-from pierhead.apiserver.stream import Receive, Streams
+from pierhead.apiserver.stream import Receive, Streams, while_connected
 from pierhead.apiserver.watch import Hub
 from pierhead.errors import ApiError, internal
 from pierhead.store import Store
@@ -109,7 +110,10 @@ class ApiServer:
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             found = answer.of_error(internal("the cause is in the server's log"), request.fallback)
-        await self._send(found, request, route, receive, send)
+        if isinstance(found, Chunks):
+            await while_connected(receive, self._send_chunks(found, request, route, send))
+        else:
+            await self._send(found, request, route, send)
 
     def _route(self, request: Request, parts: Sequence[str]) -> Route | None:
         """The resource that is asked for, once this identity may; None: another path.
@@ -132,23 +136,32 @@ class ApiServer:
             return False
         return len(parts) > 2 if parts[0] == "api" else len(parts) > 3 and parts[1] in self._router.groups
 
-    async def _send(
-        self, found: Answer | Chunks, request: Request, route: Route | None, receive: Receive, send: Send
-    ) -> None:
-        code = found.status if isinstance(found, Answer) else 200
-        self._metrics.count(route.verb if route else request.method, route.resource if route else "", code)
+    async def _send(self, found: Answer, request: Request, route: Route | None, send: Send) -> None:
+        self._metrics.count(route.verb if route else request.method, route.resource if route else "", found.status)
         headers = warning_headers(route.kind if route else None, found.warnings)
         if found.content_type:
             headers.append((b"content-type", found.content_type))
-        if isinstance(found, Chunks):
-            await send({"type": "http.response.start", "status": code, "headers": headers})
-            await _send_chunks(found.chunks, receive, send)
-            return
         if found.retry_after:
             headers.append((b"retry-after", b"%d" % found.retry_after))
         headers.append((b"content-length", b"%d" % len(found.body)))
-        await send({"type": "http.response.start", "status": code, "headers": headers})
+        await send({"type": "http.response.start", "status": found.status, "headers": headers})
         await send({"type": "http.response.body", "body": found.body})
+
+    async def _send_chunks(self, found: Chunks, request: Request, route: Route | None, send: Send) -> None:
+        """The status goes out with the first chunk: what fails before it is still an error's answer."""
+        async with aclosing(found.chunks) as chunks:
+            try:
+                chunk = await anext(chunks, b"")
+            except ApiError as error:
+                await self._send(answer.of_error(error, request.fallback), request, route, send)
+                return
+            self._metrics.count(route.verb if route else request.method, route.resource if route else "", 200)
+            headers = [(b"content-type", found.content_type)]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            while chunk:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                chunk = await anext(chunks, b"")
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _request(scope: Scope) -> Request:
@@ -193,23 +206,6 @@ async def _body(request: Request, receive: Receive) -> bytes:
 def too_large() -> ApiError:
     text = f"Request entity too large: limit is {BODY_BYTES}"
     return ApiError(413, "RequestEntityTooLarge", text, details={})
-
-
-async def _send_chunks(chunks: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
-    async def pump() -> None:
-        async for chunk in chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-    async def listen() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        pumping.cancel()
-
-    async with asyncio.TaskGroup() as group:
-        pumping = group.create_task(pump())
-        listening = group.create_task(listen())
-        pumping.add_done_callback(lambda _: listening.cancel())
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

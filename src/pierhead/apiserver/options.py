@@ -209,7 +209,7 @@ def _typed(body: Tree, name: str, wanted: type) -> Any:
     raise bad_request(f"json: cannot unmarshal {type(value).__name__} into Go struct field DeleteOptions.{name}")
 
 
-def _is_int64(value: int) -> bool:
+def _is_int64(value: Any) -> bool:
     return not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from pierhead.apiserver.reads import parse_revision, selected, too_large
 from pierhead.apiserver.request import STREAMED, Form, Request, negotiate
 from pierhead.apiserver.router import Route
 from pierhead.apiserver.selection import Selection
-from pierhead.apiserver.sink import EXTENSION, BufferedSink, DirectSink, Frame, Send, Sink
+from pierhead.apiserver.sink import EXTENSION, BufferedSink, DirectSink, Frame, Send
 from pierhead.apiserver.watch import Hub, Watcher, error_line
 from pierhead.errors import ApiError
 from pierhead.store import Store
@@ -54,7 +54,7 @@ class Streams:
         sink = DirectSink(seam["pipe"]) if seam else BufferedSink(send)
         watcher = Watcher(sink, client, bookmarks=options.bookmarks)
         async with asyncio.TaskGroup() as group:
-            listening = group.create_task(_close_on_disconnect(receive, sink))
+            listening = group.create_task(_hung_up(receive, sink.close))
             try:
                 async with asyncio.timeout(_seconds(options)):
                     await self._follow(watch, watcher, sink)
@@ -113,7 +113,30 @@ def _seconds(options: ListOptions) -> float:
     return max(0, min(options.timeout, LONGEST))
 
 
-async def _close_on_disconnect(receive: Receive, sink: Sink) -> None:
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Does the work, and gives it up when the client hangs up.
+
+    Raises:
+        Exception: whatever the work raises.
+    """
+    failure: Exception | None = None
+
+    async def watched() -> None:
+        nonlocal failure
+        try:
+            await work
+        except Exception as error:  # carried past the group, which would wrap it
+            failure = error
+
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(watched())
+        listening = group.create_task(_hung_up(receive, working.cancel))
+        working.add_done_callback(lambda _: listening.cancel())
+    if failure is not None:
+        raise failure
+
+
+async def _hung_up(receive: Receive, then: Callable[[], object]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    sink.close()
+    then()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import msgspec
 
 from pierhead.api import Tree
+from pierhead.api.codec import times
 from pierhead.api.kind import Kind
+from pierhead.api.logs import LogQuery, validate
 from pierhead.api.selectors import from_tree
 from pierhead.apiserver import answer
 from pierhead.apiserver.answer import Answer, Chunks
 from pierhead.apiserver.bodies import given, patched
-from pierhead.apiserver.nodelink import LogQuery, NodeLink
+from pierhead.apiserver.nodelink import NodeLink
 from pierhead.apiserver.options import write_options
 from pierhead.apiserver.reads import found
 from pierhead.apiserver.registry import ATTEMPTS, MODIFIED, Registry, rfc3339
@@ -110,28 +111,17 @@ class Subresources:
     # -- pods/log -------------------------------------------------------------------------------------------
 
     async def log(self, request: Request, route: Route) -> Answer | Chunks:
-        """Raises: ApiError 400, 404, and whatever the node says."""
+        """Raises: ApiError 400, 404, 422, and whatever the node says."""
         pod = _decode(found(self._registry.store, route).value)
         query = log_query(request, route, pod)
         node = pod["spec"].get("nodeName", "")
         if not node:
             return Answer(204, content_type=b"")
-        chunks = aiter(self._node_link.logs(node, query))
-        try:
-            first = await anext(chunks)
-        except StopAsyncIteration:
-            return Answer(200, content_type=b"text/plain")
-        return Chunks(_continued(first, chunks))
-
-
-async def _continued(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
+        return Chunks(self._node_link.logs(node, query))
 
 
 def log_query(request: Request, route: Route, pod: Tree) -> LogQuery:
-    """Raises: ApiError 400 for a container the pod does not have, or none named where it has several."""
+    """Raises: ApiError 400 for a container the pod does not have, or none named where it has several; 422."""
     spec = pod.get("spec", {})
     names = [container["name"] for container in spec.get("containers", ())]
     every = names + [container["name"] for container in spec.get("initContainers", ())]
@@ -142,7 +132,7 @@ def log_query(request: Request, route: Route, pod: Tree) -> LogQuery:
         )
     if container and container not in every:
         raise bad_request(f"container {container} is not valid for pod {route.name}")
-    return LogQuery(
+    query = LogQuery(
         namespace=route.namespace,
         pod=route.name,
         container=container or names[0],
@@ -152,8 +142,18 @@ def log_query(request: Request, route: Route, pod: Tree) -> LogQuery:
         tail_lines=request.number("tailLines"),
         limit_bytes=request.number("limitBytes"),
         since_seconds=request.number("sinceSeconds"),
-        since_time=request.query.get("sinceTime", ""),
+        since_time=_time(request.query.get("sinceTime", "")),
     )
+    if causes := validate(query):
+        raise invalid(route.name, "PodLogOptions", "", causes)
+    return query
+
+
+def _time(text: str) -> str:
+    try:
+        return text and times.canonical(text) and text
+    except ValueError as error:
+        raise bad_request(str(error)) from error
 
 
 def scale_of(obj: Tree) -> Tree:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from pierhead.api.kinds import NODE, POD, SERVICE
+from pierhead.api.logs import LogQuery
 from pierhead.api.network import Network, Range
 from pierhead.api.views import Node, Pod, Service
 from pierhead.client.client import Client
@@ -18,7 +19,6 @@ from pierhead.errors import ApiError, not_found
 from pierhead.node import leftovers
 from pierhead.node.addresses import Addresses, Exhausted
 from pierhead.node.host import Host, clock
-from pierhead.node.logs import LogQuery
 from pierhead.node.pod import PodRunner
 from pierhead.node.probes import Prober
 from pierhead.node.process import Processes
@@ -88,7 +88,7 @@ class NodeAgent:
             await self._services.synced.wait()
             await self._run_pods()
 
-    def logs(self, query: LogQuery) -> AsyncIterator[bytes]:
+    def logs(self, query: LogQuery) -> AsyncGenerator[bytes, None]:
         """The output of a container, as ``kubectl logs`` asks for it.
 
         Raises:

@@ -12,35 +12,18 @@ import asyncio
 import io
 import os
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from pierhead.api.logs import LogQuery
 from pierhead.errors import ApiError, bad_request
 
 ROTATE_AT = 10 * 1024 * 1024
 LONGEST_LINE = 16 * 1024
 """Bytes; a longer line is kept in pieces."""
 _BLOCK = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class LogQuery:
-    """What ``kubectl logs`` asks of a node."""
-
-    namespace: str
-    pod: str
-    container: str
-    follow: bool = False
-    previous: bool = False
-    timestamps: bool = False
-    tail_lines: int | None = None
-    limit_bytes: int | None = None
-    since_seconds: int | None = None
-    since_time: str = ""
-    """RFC 3339, or empty."""
 
 
 class Log:
@@ -137,7 +120,7 @@ class Log:
         self._news = asyncio.Event()
 
 
-async def read(log: Log, query: LogQuery, now: float) -> AsyncIterator[bytes]:
+async def read(log: Log, query: LogQuery, now: float) -> AsyncGenerator[bytes, None]:
     """The output in chunks; with ``follow`` until the log is closed and everything was sent. ``now``: seconds since the epoch.
 
     Raises:

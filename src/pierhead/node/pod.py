@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Literal
 
 from pierhead.api import Tree
 from pierhead.api.kinds import POD
+from pierhead.api.logs import LogQuery
 from pierhead.api.views import Container, Pod
 from pierhead.core import lifecycle, lifecycle_status
 from pierhead.core.lifecycle import Record, Running, Terminated, Waiting
@@ -26,7 +27,7 @@ from pierhead.node import launch, logs, runtime
 from pierhead.node.attendance import Attendance
 from pierhead.node.host import Host
 from pierhead.node.launch import Refused
-from pierhead.node.logs import Log, LogQuery
+from pierhead.node.logs import Log
 
 log = logging.getLogger(__name__)
 
@@ -339,7 +340,7 @@ class PodRunner:
                 found[name] = [Log(path)]
         return found
 
-    def logs(self, query: LogQuery) -> AsyncIterator[bytes]:
+    def logs(self, query: LogQuery) -> AsyncGenerator[bytes, None]:
         """Raises:
         ApiError: 400 when the container has not started, or there was no run before.
         """

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from pierhead.api.logs import LogQuery
 from pierhead.errors import ApiError, bad_request
-from pierhead.node.logs import LogQuery
 
 Scope: TypeAlias = Mapping[str, Any]
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]

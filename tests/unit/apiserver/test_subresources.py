@@ -79,6 +79,10 @@ def test_a_pod_without_a_node_has_said_nothing() -> None:
         ("", "a container name must be specified for pod p, choose one of: [c waiting]"),
         ("?container=none", "container none is not valid for pod p"),
         ("?container=c&tailLines=x", 'strconv.ParseInt: parsing "x": invalid syntax'),
+        (
+            "?container=c&sinceTime=now",
+            'parsing time "now" as "2006-01-02T15:04:05Z07:00": cannot parse "now" as "2006"',
+        ),
         ("?container=waiting", 'container "waiting" in pod "p" is waiting to start: ContainerCreating'),
     ],
 )
@@ -87,6 +91,37 @@ def test_logs_that_cannot_be_had(query: str, message: str) -> None:
         await pod(region, "c", "waiting", nodeName="n1")
         got = await region.admin("GET", f"{PODS}/p/log{query}")
         assert (got.status, got.json["message"]) == (400, message)
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("tailLines=-1", "tailLines: Invalid value: -1: must be greater than or equal to 0"),
+        ("limitBytes=0", "limitBytes: Invalid value: 0: must be greater than 0"),
+        ("sinceSeconds=0", "sinceSeconds: Invalid value: 0: must be greater than 0"),
+    ],
+)
+def test_numbers_that_no_log_has(query: str, why: str) -> None:
+    async def scene(region: Region) -> None:
+        await pod(region, nodeName="n1")
+        got = await region.admin("GET", f"{PODS}/p/log?{query}")
+        assert (got.status, got.json["message"]) == (422, f'PodLogOptions "p" is invalid: {why}')
+
+    play(scene)
+
+
+@pytest.mark.parametrize("said", [0, 1])
+def test_a_log_is_closed_when_its_reader_has_gone(said: int) -> None:
+    """Also one that has said nothing yet, and so has not been answered."""
+
+    async def scene(region: Region) -> None:
+        await pod(region, nodeName="n1")
+        async with region.admin.stream(f"{PODS}/p/log?follow=true&tailLines={said}"):
+            await region.logs.followed.wait()
+            assert not region.logs.closed.is_set()
+        assert region.logs.closed.is_set()
 
     play(scene)
 

@@ -17,6 +17,7 @@ import pytest
 from pierhead.api import Tree
 from pierhead.api.codec import stamp
 from pierhead.api.kinds import CONFIG_MAP, EVENT, LEASE, NAMESPACE, NODE, POD, SECRET, SERVICE
+from pierhead.api.logs import LogQuery
 from pierhead.api.network import Network
 from pierhead.apiserver.application import ApiServer
 from pierhead.apiserver.auth import ADMIN, node_identity
@@ -25,7 +26,6 @@ from pierhead.client.informers import Informers
 from pierhead.client.inprocess import InProcess
 from pierhead.errors import ApiError
 from pierhead.node.agent import NodeAgent
-from pierhead.node.logs import LogQuery
 from pierhead.store.memory import MemoryStore
 
 LOOPBACK = Network("loopback", (ip_network("127.96.0.0/16"),), (ip_network("127.64.0.0/16"),))

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pierhead.api.logs import LogQuery
 from pierhead.errors import ApiError
-from pierhead.node.logs import LONGEST_LINE, Log, LogQuery, read
+from pierhead.node.logs import LONGEST_LINE, Log, read
 
 
 def collect(log: Log, *, now: float = 0.0, **query: Any) -> bytes:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from pierhead.api.logs import LogQuery
 from pierhead.errors import bad_request
-from pierhead.node.logs import LogQuery
 from pierhead.node.server import NodeServer
 
 
