@@ -9,12 +9,15 @@ import stat
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from e2e.backends import eventually
 from running import PIERHEAD, Region, ranges, running, start
 
 OFFLINE = ("--network", "none")
+KINDS = ("services", "endpoints")
 
 
 def pierhead(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
@@ -90,6 +93,24 @@ def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
         assert status == 201
     with running(tmp_path / "d", *OFFLINE) as region:
         assert region.call("GET", "/api/v1/namespaces/default/configmaps/kept") == (200, made)
+
+
+def test_the_service_of_the_api_follows_it_to_another_port(tmp_path: Path) -> None:
+    for _ in range(2):
+        with running(tmp_path / "d", *OFFLINE) as region:
+            eventually(lambda: api_service(region) == api_service_at(region.url), "the Service of the API")
+
+
+def api_service(region: Region) -> tuple[Any, ...]:
+    """The target port of the Service ``kubernetes``, and the subsets of its Endpoints."""
+    service, endpoints = (region.call("GET", f"/api/v1/namespaces/default/{kind}/kubernetes")[1] for kind in KINDS)
+    return service.get("spec", {}).get("ports", [{}])[0].get("targetPort"), endpoints.get("subsets")
+
+
+def api_service_at(url: str) -> tuple[Any, ...]:
+    host, _, port = url.removeprefix("https://").partition(":")
+    ports = [{"name": "https", "port": int(port), "protocol": "TCP"}]
+    return int(port), [{"addresses": [{"ip": host}], "ports": ports}]
 
 
 def test_the_demo_tells_its_story() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pierhead.api import Tree
+from pierhead.api.network import Network
 from pierhead.api.rules import (
     address_warnings,
     dns1123_label,
@@ -34,17 +35,24 @@ class EndpointsStrategy(Strategy):
                 port["protocol"] = port.get("protocol") or "TCP"
 
     def validate(self, obj: Tree, write: Write) -> list[Cause]:
-        return _subsets(obj, known=frozenset(), loopback=write.network.loopback_endpoints)
+        return _subsets(obj, known=frozenset(), loopback=may_be_loopback(obj, write.network))
 
     def validate_update(self, obj: Tree, old: Tree, write: Write) -> list[Cause]:
         """What an older server let in may stay, as long as nobody touches the subsets."""
         if (obj.get("subsets") or []) == (old.get("subsets") or []):
             return []
         known = frozenset(entry.get("ip") or "" for _, entry in _entries(old))
-        return _subsets(obj, known=known, loopback=write.network.loopback_endpoints)
+        return _subsets(obj, known=known, loopback=may_be_loopback(obj, write.network))
 
     def warnings(self, obj: Tree, old: Tree | None) -> list[str]:
         return [text for path, entry in _entries(obj) for text in address_warnings(f"{path}.ip", entry.get("ip") or "")]
+
+
+def may_be_loopback(obj: Tree, network: Network) -> bool:
+    """Where pods live there; and of the Service ``kubernetes``, whose endpoint is the API server wherever it listens: an address
+    that only this machine reaches is the truth about a region of one machine. A proxy still forwards to none but the API's own."""
+    meta = obj["metadata"]
+    return network.loopback_endpoints or (meta.get("namespace"), meta.get("name")) == ("default", "kubernetes")
 
 
 def _entries(obj: Tree) -> Iterator[tuple[str, Tree]]:

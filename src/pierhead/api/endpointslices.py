@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pierhead.api import Tree
+from pierhead.api.endpoints import may_be_loopback
 from pierhead.api.rules import (
     IMMUTABLE,
     address_warnings,
@@ -52,11 +53,11 @@ class EndpointSliceStrategy(Strategy):
             obj["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
 
     def validate(self, obj: Tree, write: Write) -> list[Cause]:
-        return _slice(obj, known=frozenset(), loopback=write.network.loopback_endpoints)
+        return _slice(obj, known=frozenset(), loopback=may_be_loopback(obj, write.network))
 
     def validate_update(self, obj: Tree, old: Tree, write: Write) -> list[Cause]:
         known = frozenset(ip for endpoint in old.get("endpoints") or [] for ip in endpoint.get("addresses") or [])
-        causes = _slice(obj, known=known, loopback=write.network.loopback_endpoints)
+        causes = _slice(obj, known=known, loopback=may_be_loopback(obj, write.network))
         if obj.get("addressType") != old.get("addressType"):
             causes.append(invalid_value("addressType", obj.get("addressType") or "", IMMUTABLE))
         return causes

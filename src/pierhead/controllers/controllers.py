@@ -22,7 +22,7 @@ from pierhead.controllers.selection import Selection
 
 
 class Controllers:
-    """The controllers of one region. ``address``: where the API server listens, (IP, port).
+    """The controllers of one region. ``address``: where the API server is found, (IP, port).
 
     In a region without a network of its own (mode ``none``) pods and nodes are whatever somebody writes: nobody binds pods, and
     nobody minds a node's silence.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from pierhead.api import Tree
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE
@@ -20,6 +18,8 @@ from pierhead.api.views import (
     EndpointSubsetPort,
     Object,
     ObjectMeta,
+    Service,
+    ServicePort,
     tree_of,
 )
 from pierhead.client.client import Client
@@ -34,7 +34,7 @@ NAME, NAMESPACE = "kubernetes", "default"
 
 
 class KubernetesService(Loop):
-    """One key. ``address``: where the API server listens, (IP, port); a wildcard stands for the node's own address."""
+    """One key. ``address``: where the API server is found, (IP, port): another one at each start, if its user likes."""
 
     name = "kubernetes-service-controller"
     workers = 1
@@ -43,9 +43,8 @@ class KubernetesService(Loop):
         super().__init__()
         self._client = client
         self._network = network
-        ip, self._port = address
-        self._ip = network.node_address if ip_address(ip).is_unspecified else ip
-        self._services: Informer[Object] = informers.of(SERVICE)
+        self._ip, self._port = address
+        self._services: Informer[Service] = informers.of(SERVICE)
         self._endpoints: Informer[Endpoints] = informers.of(ENDPOINTS)
         self._slices: Informer[EndpointSlice] = informers.of(ENDPOINT_SLICE)
         self._namespaces: Informer[Object] = informers.of(NAMESPACES)
@@ -54,20 +53,30 @@ class KubernetesService(Loop):
             informer.subscribe(self._changed)
 
     async def reconcile(self, key: str) -> None:
-        """Makes what is missing; repairs addresses. An API on an address that endpoints may not have gets none."""
+        """Makes what is missing, and repairs what leads elsewhere."""
         if self._namespaces.get(NAMESPACE) is None:
             return
-        if self._services.get(NAME, NAMESPACE) is None:
-            await self._client.create(SERVICE, service(self._network, self._port))
-        if ip_address(self._ip).is_loopback and not self._network.loopback_endpoints:
-            return
-        endpoints, slice_ = endpoints_of(self._ip, self._port), slice_of(self._ip, self._port)
+        await self._keep_service()
+        endpoints = endpoints_of(self._ip, self._port)
         found = self._endpoints.get(NAME, NAMESPACE)
         if found is None or found.subsets != endpoints.subsets:
             await self._put(ENDPOINTS, endpoints, found)
-        held = self._slices.get(NAME, NAMESPACE)
-        if held is None or (held.endpoints, held.ports) != (slice_.endpoints, slice_.ports):
-            await self._put(ENDPOINT_SLICE, slice_, held)
+        await self._keep_slice(slice_of(self._ip, self._port))
+
+    async def _keep_service(self) -> None:
+        wanted, found = service(self._network, self._port), self._services.get(NAME, NAMESPACE)
+        if found is None:
+            await self._client.create(SERVICE, wanted)
+        elif found.spec.ports != (ServicePort(443, "https", target_port=self._port),):
+            await self._client.patch(SERVICE, NAME, {"spec": {"ports": wanted["spec"]["ports"]}}, NAMESPACE)
+
+    async def _keep_slice(self, wanted: EndpointSlice) -> None:
+        """An address of the other family needs another slice: the type of one is for life. This one's end calls us again."""
+        found = self._slices.get(NAME, NAMESPACE)
+        if found is not None and found.address_type != wanted.address_type:
+            await self._client.delete(ENDPOINT_SLICE, NAME, NAMESPACE, uid=found.metadata.uid)
+        elif found is None or (found.endpoints, found.ports) != (wanted.endpoints, wanted.ports):
+            await self._put(ENDPOINT_SLICE, wanted, found)
 
     async def _put(self, kind: Kind, wanted: Object, found: Object | None) -> None:
         body = tree_of(kind, wanted)

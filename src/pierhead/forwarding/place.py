@@ -20,7 +20,8 @@ class Place:
     network: Network
     zones: frozenset[str] = frozenset()
     api: frozenset[tuple[str, int]] = frozenset()
-    """Address and port of each API server: an endpoint of the Service ``kubernetes`` and of no other."""
+    """Address and port of each API server: an endpoint of the Service ``kubernetes`` and of no other. A wildcard stands for every
+    loopback address; the machine's others are named."""
 
     def holds(self, client: str) -> bool:
         """Whether a client is the node itself or a pod, for whom policy Local at outside addresses does not count."""
@@ -41,7 +42,7 @@ class Place:
             return f"{address} is a link-local, multicast or unspecified address"
         if address.is_loopback and not self.network.loopback_endpoints:
             return f"{address} is a loopback address"
-        if (str(address), port) in self.api:
+        if self._is_api(address, port):
             return "" if service == API_SERVICE else f"{address}:{port} is the API server"
         if self._leads_back(address, port):
             return f"{address}:{port} is served by this proxy itself"
@@ -49,6 +50,10 @@ class Place:
         if any(address in found for found in (*network.pod_ranges, *network.endpoint_ranges)):
             return ""
         return f"{address} lies outside the pod ranges and --endpoint-cidrs"
+
+    def _is_api(self, address: IPv4Address | IPv6Address, port: int) -> bool:
+        wildcard = "0.0.0.0" if address.version == 4 else "::"
+        return (str(address), port) in self.api or (address.is_loopback and (wildcard, port) in self.api)
 
     def _leads_back(self, address: IPv4Address | IPv6Address, port: int) -> bool:
         network = self.network

@@ -1,20 +1,65 @@
-"""Facts about this machine that a region needs, read from /proc."""
+"""Facts about this machine that a region needs, asked of its kernel."""
 
 from __future__ import annotations
 
 import os
+import socket
 import struct
 import time
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from pathlib import Path
+from typing import TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+
+def addresses(trie: Path = Path("/proc/net/fib_trie"), table: Path = Path("/proc/net/if_inet6")) -> tuple[Address, ...]:
+    """Under which others reach this machine, loopback and link-local ones left out; first the one of each family by which the
+    machine itself goes out. Empty where it has none."""
+    every: list[Address] = [*_local_ipv4(trie), *_global_ipv6(table)]
+    found = [address for address in every if not address.is_loopback]
+    first = {_source("192.0.2.1", socket.AF_INET), _source("2001:db8::1", socket.AF_INET6)}
+    return tuple(sorted(dict.fromkeys(found), key=lambda address: str(address) not in first))
+
+
+def _local_ipv4(trie: Path) -> Iterator[IPv4Address]:
+    """A leaf of the kernel's routing trie, ``|-- ADDRESS``, has its routes in the lines after it."""
+    leaf = ""
+    for line in _lines(trie):
+        if line.lstrip().startswith("|--"):
+            leaf = line.split()[1]
+        elif line.split() == ["/32", "host", "LOCAL"]:
+            yield IPv4Address(leaf)
+
+
+def _global_ipv6(table: Path) -> Iterator[IPv6Address]:
+    """Lines of address, interface, prefix, scope (0: global), flags and name, in hexadecimal."""
+    for digits, _, _, scope, *_ in map(str.split, _lines(table)):
+        if int(scope, 16) == 0:
+            yield IPv6Address(bytes.fromhex(digits))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _source(towards: str, family: socket.AddressFamily) -> str:
+    """The address this machine would send from; connecting a UDP socket asks for the route and sends nothing."""
+    with socket.socket(family, socket.SOCK_DGRAM) as found:
+        try:
+            found.connect((towards, 9))
+        except OSError:
+            return ""
+        return str(ip_address(found.getsockname()[0]))
 
 
 def subnets(table: Path = Path("/proc/net/route")) -> tuple[IPv4Network, ...]:
     """The IPv4 subnets this machine is part of: its routes without a gateway. Empty where there is no such table."""
-    try:
-        rows = [line.split() for line in table.read_text().splitlines()[1:]]
-    except OSError:
-        return ()
+    rows = [line.split() for line in _lines(table)[1:]]
     found = [IPv4Network((_address(row[1]), str(_address(row[7])))) for row in rows if row[2] == "00000000"]
     return tuple(net for net in dict.fromkeys(found) if net.prefixlen)
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 
 from pierhead.api.codec import stamp
 from pierhead.apiserver.server import Serving
 from pierhead.errors import StoreError, UsageError
 from pierhead.pki.credentials import ensure
-from pierhead.region import directory
+from pierhead.region import directory, machine
 from pierhead.region.roles import Roles
 from pierhead.region.settings import Settings
 from pierhead.store.sqlite import SqliteStore
@@ -41,7 +42,8 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
         stack.push_async_callback(store.close)
         listener = stack.enter_context(listen(settings.host, settings.port))
         credentials = ensure(settings.data_dir / "pki", names(settings), datetime.now(UTC))
-        roles = Roles(settings, store, credentials, listener.getsockname()[:2])
+        first, *others = answering(listener, settings.network.service_ranges[0].version)
+        roles = Roles(settings, store, credentials, first, others=others)
         async with asyncio.TaskGroup() as group:
             group.create_task(roles.run())
             await roles.started()
@@ -67,7 +69,8 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
+        both = family == socket.AF_INET6 and _is_wildcard(host) and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
     except OSError as error:
         hints = {
             errno.EADDRINUSE: "choose another with --listen, or port 0 for a free one",
@@ -78,14 +81,41 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url(host: str, listener: socket.socket) -> str:
-    """Where clients find the API."""
+    """Where clients on this machine find the API: behind a wildcard at the loopback address, which does not change."""
+    if _is_wildcard(host):
+        host = "::1" if ":" in host else "127.0.0.1"
     shown = f"[{host}]" if ":" in host else host
     return f"https://{shown}:{listener.getsockname()[1]}"
 
 
+def answering(listener: socket.socket, version: int) -> Sequence[tuple[str, int]]:
+    """Where the API answers, (address, port), first the one that others are told; ``version``: the IP version they would like.
+
+    Behind a wildcard that is each address of the machine, then its loopback ones, and last the wildcard itself.
+    """
+    bound, port = ip_address(listener.getsockname()[0]), listener.getsockname()[1]
+    found: list[str] = [str(bound)]
+    if bound.is_unspecified:
+        versions = (4, 6) if bound.version == 6 else (4,)
+        own = sorted(machine.addresses(), key=lambda address: address.version != version)
+        found = [str(address) for address in own if address.version in versions]
+        found += ["127.0.0.1", "0.0.0.0"] if versions == (4,) else ["127.0.0.1", "::1", "0.0.0.0", "::"]
+    return [(address, port) for address in found]
+
+
 def names(settings: Settings) -> list[str]:
     """Under which names and addresses the API's certificate is good."""
+    service = ["kubernetes", "default", "svc", "cluster", "local"]
+    inside = [".".join(service[:count]) for count in (1, 2, 3, 5)]
+    outside = [settings.host]
+    if _is_wildcard(settings.host):
+        outside = ["::1", *map(str, machine.addresses()), socket.gethostname().lower()]
     first = str(settings.network.service_ranges[0][1])
-    inside = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-    wildcard = settings.host in ("0.0.0.0", "::")
-    return ["127.0.0.1", "localhost", first, *inside, *([] if wildcard else [settings.host])]
+    return ["127.0.0.1", "localhost", first, *inside, *outside]
+
+
+def _is_wildcard(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False

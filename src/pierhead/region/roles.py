@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ class Nodes:
 
 
 class Roles:
-    """The API server, its controllers and, where there is traffic, node and proxy. ``address``: where the API listens.
+    """The API server, its controllers and, where there is traffic, node and proxy. ``address``: where the API is found.
 
     The API server is ``app``, for others to serve. Nodes and proxies need Linux; a region without traffic never imports them.
     """
@@ -53,12 +53,15 @@ class Roles:
         credentials: Credentials,
         address: tuple[str, int],
         *,
+        others: Iterable[tuple[str, int]] = (),
         gate: Gate = open_gate,
     ) -> None:
+        """``others``: where the API answers besides; no Service may lead there."""
         self._settings = settings
         self._store = store
         self._credentials = credentials
         self._address = address
+        self._api = frozenset((address, *others))
         self._nodes = Nodes()
         self._started = asyncio.Event()
         self.app = ApiServer(store, settings.network, _tokens(settings, credentials), self._nodes, gate=gate)
@@ -102,7 +105,7 @@ class Roles:
         settings = self._settings
         client = Client(InProcess(self.app, self._credentials.node), "pierhead-proxy")
         nodes = frozenset((settings.node_name,))
-        place = Place(nodes, settings.network, frozenset((settings.zone,)), frozenset((self._address,)))
+        place = Place(nodes, settings.network, frozenset((settings.zone,)), self._api)
         recorder = Recorder(client, "pierhead-proxy", settings.node_name)
         dataplane = Userspace(place)
         try:

@@ -38,6 +38,17 @@ def test_loopback_addresses_pass_where_pods_live_there(strategy: Strategy, obj: 
 
 
 @pytest.mark.parametrize(
+    ("strategy", "obj"),
+    [(EndpointsStrategy(), _endpoints("127.0.0.1")), (EndpointSliceStrategy(), _slice("127.0.0.1"))],
+)
+def test_the_api_server_may_be_where_it_is(strategy: Strategy, obj: Tree) -> None:
+    kubernetes = obj | {"metadata": {"name": "kubernetes", "namespace": "default"}}
+    assert strategy.validate(kubernetes, PLAIN) == []
+    elsewhere = obj | {"metadata": {"name": "kubernetes", "namespace": "other"}}
+    assert "loopback range" in strategy.validate(elsewhere, PLAIN)[0].message
+
+
+@pytest.mark.parametrize(
     ("strategy", "old", "new"),
     [
         (EndpointsStrategy(), _endpoints("010.0.0.1"), _endpoints("010.0.0.1", "10.0.0.2")),

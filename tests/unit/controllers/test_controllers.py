@@ -12,7 +12,7 @@ from pierhead.api import Tree
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, EVENT, NAMESPACE, NODE, POD, REPLICA_SET, SERVICE
 from pierhead.api.network import Network
-from pierhead.api.views import Endpoints, EndpointSlice, Namespace, Node, Object, Pod, ReplicaSet
+from pierhead.api.views import Endpoints, EndpointSlice, Namespace, Node, Object, Pod, ReplicaSet, Service
 from pierhead.client.client import Client
 from pierhead.client.informer import Informer
 from pierhead.client.informers import Informers
@@ -250,6 +250,28 @@ def test_a_region_starts_with_its_namespaces_and_the_service_of_the_api() -> Non
     play(scenario)
 
 
+def test_the_service_of_the_api_leads_to_it_again_when_it_led_elsewhere() -> None:
+    async def scenario(scene: Scene) -> None:
+        services: Informer[Service] = scene.informers.of(SERVICE)
+
+        def target() -> object:
+            found = services.get("kubernetes", "default")
+            return found.spec.ports[0].target_port if found else None
+
+        await eventually(lambda: target() == 6443)
+        elsewhere = {"spec": {"ports": [{"name": "https", "port": 443, "targetPort": 7443}]}}
+        await scene.client.patch(SERVICE, "kubernetes", elsewhere, "default")
+        await scene.client.patch(ENDPOINTS, "kubernetes", {"subsets": None}, "default")
+        await eventually(lambda: target() == 6443)
+        await eventually(lambda: scene.ready_addresses("kubernetes") == (["192.0.2.1"], ["192.0.2.1"]))
+        await scene.client.delete(ENDPOINT_SLICE, "kubernetes", "default")
+        other = {"addressType": "IPv6", "endpoints": [{"addresses": ["2001:db8::1"]}]}
+        await scene.make(ENDPOINT_SLICE, "kubernetes", other, labels={"kubernetes.io/service-name": "kubernetes"})
+        await eventually(lambda: scene.ready_addresses("kubernetes") == (["192.0.2.1"], ["192.0.2.1"]))
+
+    play(scenario)
+
+
 def test_waiting_pods_are_bound_when_a_node_is_there() -> None:
     async def scenario(scene: Scene) -> None:
         for number in range(4):
@@ -288,9 +310,9 @@ def test_a_pod_that_fits_nowhere_says_why_once_and_is_bound_when_it_fits() -> No
         later = scene.pods.index(lambda pod: [pod.spec.node_name])
         await eventually(lambda: "later" in {pod.metadata.name for pod in later["n1"]})
         assert await scene.client.get(POD, "p", "default") == before
-        while not (events := await told()):
-            await asyncio.sleep(0)
-        assert events == {why: 1}
+        events: Informer[Object] = scene.informers.of(EVENT)
+        await eventually(lambda: any(one.metadata.name.startswith("p.") for one in events.list("default")))
+        assert await told() == {why: 1}
         await scene.node("n2", disk="nvme")
         await eventually(lambda: [status for status, _, _ in scheduled()] == ["True"])
         pod = scene.pods.get("p", "default")

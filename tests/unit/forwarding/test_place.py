@@ -45,6 +45,14 @@ def test_the_api_server_is_an_endpoint_of_its_own_service() -> None:
     assert WIDE.forbids(API_SERVICE, ip_address("192.168.1.1"), 6443) == ""
 
 
+def test_an_api_server_behind_a_wildcard_is_at_every_loopback_address() -> None:
+    place = replace(HERE, network=replace(NETWORK, endpoint_ranges=(ip_network("127.0.0.0/8"),)))
+    place = replace(place, api=frozenset((("192.168.1.1", 6443), ("0.0.0.0", 6443))))
+    assert place.forbids(WEB, ip_address("127.0.0.9"), 6443) == "127.0.0.9:6443 is the API server"
+    assert place.forbids(WEB, ip_address("127.0.0.9"), 6444) == ""
+    assert place.forbids(API_SERVICE, ip_address("127.0.0.1"), 6443) == ""
+
+
 def test_a_proxy_in_userspace_is_not_led_back_into_itself() -> None:
     everything = replace(HERE, network=replace(NETWORK, endpoint_ranges=(ip_network("127.0.0.0/8"),)))
     assert everything.forbids(WEB, ip_address(cluster_ip()), 8080)

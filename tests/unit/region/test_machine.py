@@ -23,6 +23,38 @@ def test_no_table_means_no_subnets(tmp_path: Path) -> None:
     assert machine.subnets(tmp_path / "none") == ()
 
 
+TRIE = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     +-- 127.0.0.0/8 2 0 2
+           |-- 127.0.0.1
+              /32 host LOCAL
+     +-- 192.0.2.0/24 2 0 2
+           |-- 192.0.2.0
+              /24 link UNICAST
+           |-- 192.0.2.2
+              /32 host LOCAL
+        |-- 192.0.2.255
+           /32 link BROADCAST
+Local:
+           |-- 192.0.2.2
+              /32 host LOCAL
+"""
+TABLE_IPV6 = """\
+fe8000000000000000fc00fffe000001 04 40 20 80     eth0
+20010db8000000000000000000000002 04 40 00 82     eth0
+00000000000000000000000000000001 01 80 10 80       lo
+"""
+
+
+def test_addresses_are_those_by_which_others_reach_the_machine(tmp_path: Path) -> None:
+    trie, table = tmp_path / "fib_trie", tmp_path / "if_inet6"
+    trie.write_text(TRIE)
+    table.write_text(TABLE_IPV6)
+    assert [str(found) for found in machine.addresses(trie, table)] == ["192.0.2.2", "2001:db8::2"]
+    assert machine.addresses(tmp_path / "none", tmp_path / "none") == ()
+
+
 def test_a_process_is_as_old_as_its_start() -> None:
     first = machine.process_age()
     assert 0 < first <= machine.process_age()
