@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pierhead.api import Tree
-from pierhead.api.pods_scheduling import add_tolerations
+from pierhead.api.pods_scheduling import GATED, add_tolerations
 from pierhead.api.pods_update import status_causes, update_causes
 from pierhead.api.pods_validation import spec_causes
 from pierhead.api.pods_warnings import spec_warnings
 from pierhead.api.quantities import parse
+from pierhead.api.rules import forbidden_field
 from pierhead.api.strategy import Strategy, Write
 from pierhead.errors import Cause, forbidden
 
@@ -39,6 +40,8 @@ class PodStrategy(Strategy):
         spec["preemptionPolicy"] = spec.get("preemptionPolicy") or PREEMPTION
         obj["metadata"]["generation"] = 1
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+        if spec.get("schedulingGates"):
+            obj["status"]["conditions"] = [dict(GATED)]
 
     def prepare_update(self, obj: Tree, old: Tree, write: Write) -> None:
         if write.subresource == "status":
@@ -52,7 +55,11 @@ class PodStrategy(Strategy):
             obj["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
 
     def validate(self, obj: Tree, write: Write) -> list[Cause]:
-        return spec_causes("spec", obj["spec"])
+        spec = obj["spec"]
+        causes = spec_causes("spec", spec)
+        if spec.get("nodeName") and spec.get("schedulingGates"):
+            causes.append(forbidden_field("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
+        return causes
 
     def validate_update(self, obj: Tree, old: Tree, write: Write) -> list[Cause]:
         if write.subresource == "binding":

@@ -1,4 +1,4 @@
-"""What a pod says about nodes: tolerations, and how it wants to be spread."""
+"""What a pod says about its scheduling: tolerations, affinity to nodes, gates, and how it wants to be spread."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from pierhead.api import Tree
 from pierhead.api.rules import (
+    dns1123_subdomain,
+    duplicate,
     forbidden_field,
     invalid_value,
     invalid_values,
@@ -14,6 +16,7 @@ from pierhead.api.rules import (
     qualified_name,
     required,
 )
+from pierhead.api.selectors import expression_causes
 from pierhead.errors import Cause
 
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -21,6 +24,11 @@ NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 TOLERATED_SECONDS = 300
 """How long a pod stays on a node that is gone, unless it says otherwise."""
+GATED = {
+    "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}  # fmt: skip
+"""The condition with which a pod is born that has gates."""
 MANNERS = ("DoNotSchedule", "ScheduleAnyway")
 
 
@@ -89,4 +97,65 @@ def spread_causes(path: str, constraints: Sequence[Tree]) -> list[Cause]:
             causes.append(required(f"{here}.topologyKey", "can not be empty"))
         if manner not in MANNERS:
             causes.append(not_supported(f"{here}.whenUnsatisfiable", manner, MANNERS))
+    return causes
+
+
+# -- gates --------------------------------------------------------------------------------------------------
+
+
+def gate_causes(path: str, gates: Sequence[Tree]) -> list[Cause]:
+    causes, names = [], set()
+    for place, gate in enumerate(gates):
+        here, name = f"{path}[{place}]", gate.get("name") or ""
+        causes += invalid_values(here, name, qualified_name(name))
+        if name in names:
+            causes.append(duplicate(here, name))
+        names.add(name)
+    return causes
+
+
+def added_gate_causes(path: str, new: Sequence[Tree], old: Sequence[Tree]) -> list[Cause]:
+    """A pod may lose gates, never gain one."""
+    known = {gate.get("name") for gate in old}
+    text = "only deletion is allowed, but found new scheduling gate"
+    return [
+        forbidden_field(f"{path}[{place}].name", f"{text} '{gate.get('name') or ''}'")
+        for place, gate in enumerate(new)
+        if gate.get("name") not in known
+    ]
+
+
+# -- affinity to nodes --------------------------------------------------------------------------------------
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+def node_affinity_causes(path: str, affinity: Tree) -> list[Cause]:
+    """``affinity``: ``nodeAffinity``. Of it we bind by what is required; what is preferred is kept and not looked at."""
+    required_nodes, here = affinity.get(_REQUIRED), f"{path}.{_REQUIRED}.nodeSelectorTerms"
+    if required_nodes is None:
+        return []
+    terms = required_nodes.get("nodeSelectorTerms") or []
+    causes = [] if terms else [required(here, "must have at least one node selector term")]
+    for place, term in enumerate(terms):
+        for index, found in enumerate(term.get("matchExpressions") or []):
+            causes += expression_causes(f"{here}[{place}].matchExpressions[{index}]", found, compares=True)
+        for index, found in enumerate(term.get("matchFields") or []):
+            causes += _field_term(f"{here}[{place}].matchFields[{index}]", found)
+    return causes
+
+
+def _field_term(path: str, found: Tree) -> list[Cause]:
+    """The name is the only field of a node that can be asked for."""
+    key, operator, values = found.get("key") or "", found.get("operator") or "", found.get("values") or []
+    causes = []
+    if operator not in ("In", "NotIn"):
+        causes.append(invalid_value(f"{path}.operator", operator, "not a valid selector operator"))
+    elif len(values) != 1:
+        text = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"
+        causes.append(required(f"{path}.values", text))
+    if key != "metadata.name":
+        return [*causes, invalid_value(f"{path}.key", key, "not a valid field selector key")]
+    for index, value in enumerate(values):
+        causes += invalid_values(f"{path}.values[{index}]", value, dns1123_subdomain(value))
     return causes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pierhead.api import Tree
 from pierhead.api.pods_containers import image_causes
-from pierhead.api.pods_scheduling import added_toleration_causes
+from pierhead.api.pods_scheduling import added_gate_causes, added_toleration_causes
 from pierhead.api.pods_validation import LONGEST_DEADLINE
 from pierhead.api.rules import (
     IMMUTABLE,
@@ -32,6 +32,10 @@ CHANGEABLE = (
 )
 
 
+_FREE = ("activeDeadlineSeconds", "tolerations", "schedulingGates")
+"""Members with rules of their own."""
+
+
 def update_causes(new: Tree, old: Tree) -> list[Cause]:
     """``new`` and ``old``: pods."""
     spec, before = new["spec"], old["spec"]
@@ -46,6 +50,9 @@ def update_causes(new: Tree, old: Tree) -> list[Cause]:
         return causes + deadline
     causes += added_toleration_causes(
         "spec.tolerations", spec.get("tolerations") or [], before.get("tolerations") or []
+    )
+    causes += added_gate_causes(
+        "spec.schedulingGates", spec.get("schedulingGates") or [], before.get("schedulingGates") or []
     )
     differences = _differences(spec, before)
     if differences:
@@ -92,7 +99,7 @@ def _differences(spec: Tree, before: Tree) -> str:
 
 def _fixed(spec: Tree) -> Tree:
     """A spec without what may change."""
-    fixed = {name: value for name, value in spec.items() if name not in ("activeDeadlineSeconds", "tolerations")}
+    fixed = {name: value for name, value in spec.items() if name not in _FREE}
     for name in ("containers", "initContainers"):
         if spec.get(name):
             fixed[name] = [{key: value for key, value in found.items() if key != "image"} for found in spec[name]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pierhead.api import Tree
 from pierhead.api.pods_containers import container_causes, id_causes
-from pierhead.api.pods_scheduling import spread_causes, toleration_causes
+from pierhead.api.pods_scheduling import gate_causes, node_affinity_causes, spread_causes, toleration_causes
 from pierhead.api.rules import (
     dns1123_label,
     dns1123_subdomain,
@@ -46,7 +46,10 @@ def spec_causes(path: str, spec: Tree) -> list[Cause]:
     causes += _host_network(path, spec)
     context = spec.get("securityContext") or {}
     causes += id_causes(f"{path}.securityContext", context, ("fsGroup", "runAsUser", "runAsGroup"))
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    causes += node_affinity_causes(f"{path}.affinity.nodeAffinity", affinity)
     causes += _gates(f"{path}.readinessGates", spec.get("readinessGates") or [])
+    causes += gate_causes(f"{path}.schedulingGates", spec.get("schedulingGates") or [])
     causes += spread_causes(f"{path}.topologySpreadConstraints", spec.get("topologySpreadConstraints") or [])
     causes += _names(path, spec)
     causes += toleration_causes(f"{path}.tolerations", spec.get("tolerations") or [])

@@ -28,7 +28,9 @@ Operator: TypeAlias = Literal["in", "notin", "=", "==", "!=", "exists", "!", "gt
 _BINARY: Mapping[str, Operator] = {
     "in": "in", "notin": "notin", "=": "=", "==": "==", "!=": "!=", ">": "gt", "<": "lt",
 }  # fmt: skip
-_TREE_OPERATORS: Mapping[str, Operator] = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
+_TREE_OPERATORS: Mapping[str, Operator] = {
+    "In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!", "Gt": "gt", "Lt": "lt",
+}  # fmt: skip
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z", re.ASCII)
 _INT64 = range(-(2**63), 2**63)
 
@@ -114,11 +116,12 @@ def selector_causes(path: str, tree: Tree) -> list[Cause]:
     """Everything wrong with a ``LabelSelector`` object. ``path``: of the object."""
     causes = label_causes(f"{path}.matchLabels", tree.get("matchLabels") or {})
     for place, expression in enumerate(tree.get("matchExpressions") or ()):
-        causes += _expression_causes(f"{path}.matchExpressions[{place}]", expression)
+        causes += expression_causes(f"{path}.matchExpressions[{place}]", expression)
     return causes
 
 
-def _expression_causes(path: str, expression: Tree) -> list[Cause]:
+def expression_causes(path: str, expression: Tree, *, compares: bool = False) -> list[Cause]:
+    """Everything wrong with one of ``matchExpressions``. ``compares``: ``Gt`` and ``Lt`` are operators too, as of labels of nodes."""
     operator, values, causes = expression.get("operator") or "", expression.get("values") or [], []
     if operator in ("In", "NotIn"):
         if not values:
@@ -127,6 +130,10 @@ def _expression_causes(path: str, expression: Tree) -> list[Cause]:
         if values:
             text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
             causes.append(forbidden_field(f"{path}.values", text))
+    elif compares and operator in ("Gt", "Lt"):
+        if len(values) != 1:
+            text = "must be specified single value when `operator` is 'Lt' or 'Gt'"
+            causes.append(required(f"{path}.values", text))
     else:
         causes.append(invalid_value(f"{path}.operator", operator, "not a valid selector operator"))
     key = expression.get("key") or ""

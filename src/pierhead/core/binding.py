@@ -9,7 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from pierhead.api.views import Condition, Node, Pod, Taint, Toleration
+import msgspec
+
+from pierhead.api.selectors import from_tree
+from pierhead.api.views import Condition, Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration
 from pierhead.core import nodes as health
 
 SCHEDULER = "default-scheduler"
@@ -63,7 +66,7 @@ def refusal(pod: Pod, node: Node) -> str:
         return "node(s) were unschedulable"
     if not all(_tolerates(tolerations, taint) for taint in health.taints(node) if taint.effect in HARD):
         return "node(s) had untolerated taint(s)"
-    if not pod.spec.node_selector.items() <= node.metadata.labels.items():
+    if not _is_wanted(pod, node):
         return "node(s) didn't match Pod's node affinity/selector"
     return ""
 
@@ -78,6 +81,27 @@ def unscheduled(pod: Pod, choice: Choice, now: str) -> Condition | None:
     generation = pod.metadata.generation
     new = Condition("PodScheduled", "False", "Unschedulable", choice.message, since, observed_generation=generation)
     return None if new == old else new
+
+
+def _is_wanted(pod: Pod, node: Node) -> bool:
+    """By its node selector and what its affinity requires. A term without requirements matches no node."""
+    if not pod.spec.node_selector.items() <= node.metadata.labels.items():
+        return False
+    affinity = pod.spec.affinity and pod.spec.affinity.node_affinity
+    if not affinity or affinity.required is None:
+        return True
+    return any(_matches_term(term, node) for term in affinity.required.node_selector_terms)
+
+
+def _matches_term(term: NodeSelectorTerm, node: Node) -> bool:
+    if not term.match_expressions and not term.match_fields:
+        return False
+    labels, fields = node.metadata.labels, {"metadata.name": node.metadata.name}
+    return _selects(term.match_expressions, labels) and _selects(term.match_fields, fields)
+
+
+def _selects(requirements: Sequence[NodeSelectorRequirement], values: Mapping[str, str]) -> bool:
+    return from_tree({"matchExpressions": msgspec.to_builtins(requirements)}).matches(values)
 
 
 def _tolerates(tolerations: Iterable[Toleration], taint: Taint) -> bool:

@@ -122,6 +122,18 @@ def test_a_toleration_only_changes_its_seconds() -> None:
     ]
 
 
+def test_a_gated_pod_says_so_from_the_beginning_and_only_loses_gates() -> None:
+    old = created(schedulingGates=[{"name": "a"}, {"name": "b"}])
+    (condition,) = old["status"]["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"]) == ("PodScheduled", "False", "SchedulingGated")
+    assert changed(old, schedulingGates=[{"name": "b"}])[1] == []
+    assert changed(old, schedulingGates=[])[1] == []
+    assert changed(old, schedulingGates=[{"name": "b"}, {"name": "c"}])[1] == [
+        "spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate 'c'"
+    ]
+    assert "conditions" not in created()["status"]
+
+
 def test_a_deadline_only_comes_nearer() -> None:
     old = created(activeDeadlineSeconds=5)
     assert changed(old, activeDeadlineSeconds=4)[1] == []

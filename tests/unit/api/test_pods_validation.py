@@ -252,3 +252,45 @@ def test_warnings() -> None:
         'spec.containers[0].env[2]: hides previous definition of "a", which may be dropped when using apply',
         "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
     ]
+
+
+def terms(*found: Tree) -> Tree:
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(found)}}}
+
+
+@pytest.mark.parametrize(
+    ("given", "texts"),
+    [
+        ([], [": Required value: must have at least one node selector term"]),
+        ([{"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}], []),
+        (
+            [{"matchExpressions": [{"key": "a", "operator": "Gt"}]}],
+            [
+                "[0].matchExpressions[0].values: Required value: must be specified single value when `operator` is 'Lt' or 'Gt'"
+            ],
+        ),
+        (
+            [{}, {"matchExpressions": [{"key": "a", "operator": "Near"}]}],
+            ['[1].matchExpressions[0].operator: Invalid value: "Near": not a valid selector operator'],
+        ),
+        ([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}], []),
+        (
+            [{"matchFields": [{"key": "spec", "operator": "Exists"}]}],
+            [
+                '[0].matchFields[0].operator: Invalid value: "Exists": not a valid selector operator',
+                '[0].matchFields[0].key: Invalid value: "spec": not a valid field selector key',
+            ],
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_affinity_to_nodes(given: list[Tree], texts: list[str]) -> None:
+    path = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+    assert [text.removeprefix(path) for text in found(affinity=terms(*given))] == texts
+
+
+def test_gates_have_names_each_once() -> None:
+    texts = beginning(found(schedulingGates=[{"name": "a/b"}, {"name": "a/b"}, {}]))
+    assert texts == [
+        'spec.schedulingGates[1]: Duplicate value: "a/b"',
+        *2 * ['spec.schedulingGates[2]: Invalid value: ""'],
+    ]

@@ -52,6 +52,35 @@ def test_why_a_node_does_not_fit(spec: dict[str, Any], on: Any, reason: str) -> 
     assert binding.refusal(waiting(**spec), on) == reason
 
 
+def requiring(*terms: dict[str, Any]) -> dict[str, Any]:
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}}}
+
+
+def wants(operator: str, *values: str, key: str = "topology.kubernetes.io/zone") -> dict[str, Any]:
+    return {"key": key, "operator": operator, "values": list(values)}
+
+
+@pytest.mark.parametrize(
+    ("terms", "fits"),
+    [
+        ([{"matchExpressions": [wants("In", "za", "zc")]}], True),
+        ([{"matchExpressions": [wants("NotIn", "za")]}], False),
+        ([{"matchExpressions": [wants("NotIn", "za")]}, {"matchExpressions": [wants("Exists")]}], True),
+        ([{"matchExpressions": [wants("In", "za"), wants("Exists", key="disk")]}], False),
+        ([{"matchExpressions": [wants("Gt", "3", key="cores")]}], True),
+        ([{"matchExpressions": [wants("Lt", "4", key="cores")]}], False),
+        ([{"matchFields": [wants("In", "n1", key="metadata.name")]}], True),
+        ([{"matchFields": [wants("NotIn", "n1", key="metadata.name")]}], False),
+        ([{}], False),
+    ],
+)
+def test_a_node_must_match_one_of_the_terms_a_pod_requires(terms: list[dict[str, Any]], fits: bool) -> None:
+    found = node()
+    labelled = structs.replace(found.metadata, labels=found.metadata.labels | {"cores": "4"})
+    reason = binding.refusal(waiting(affinity=requiring(*terms)), structs.replace(found, metadata=labelled))
+    assert reason == ("" if fits else "node(s) didn't match Pod's node affinity/selector")
+
+
 def test_a_soft_taint_is_avoided_not_refused() -> None:
     soft = node("a", taints=[{"key": "k", "effect": "PreferNoSchedule"}])
     assert binding.choose(waiting(), [soft, node("b")], {"b": 5}).node == "b"

@@ -86,6 +86,7 @@ from pierhead.api.views.meta import (
     View,
 )
 from pierhead.api.views.pods import (
+    Affinity,
     Container,
     ContainerPort,
     ContainerState,
@@ -105,6 +106,10 @@ from pierhead.api.views.pods import (
     Lifecycle,
     LifecycleHandler,
     LocalReference,
+    NodeAffinity,
+    NodeSelector,
+    NodeSelectorRequirement,
+    NodeSelectorTerm,
     Pod,
     PodIP,
     PodReadinessGate,
@@ -129,6 +134,7 @@ from pierhead.api.views.services import (
 )
 
 __all__ = [
+    "Affinity",
     "ClientIPConfig",
     "Condition",
     "ConfigMap",
@@ -180,6 +186,10 @@ __all__ = [
     "NamespaceStatus",
     "Node",
     "NodeAddress",
+    "NodeAffinity",
+    "NodeSelector",
+    "NodeSelectorRequirement",
+    "NodeSelectorTerm",
     "NodeSpec",
     "NodeStatus",
     "Object",

@@ -146,6 +146,35 @@ class Toleration(View, frozen=True):
     toleration_seconds: int | None = None
 
 
+class NodeSelectorRequirement(View, frozen=True):
+    key: str = ""
+    operator: str = ""
+    """``In``, ``NotIn``, ``Exists``, ``DoesNotExist``, ``Gt`` or ``Lt``."""
+    values: tuple[str, ...] = ()
+
+
+class NodeSelectorTerm(View, frozen=True):
+    """All of it must hold; an empty one holds for no node."""
+
+    match_expressions: tuple[NodeSelectorRequirement, ...] = ()
+    match_fields: tuple[NodeSelectorRequirement, ...] = ()
+    """Of the field ``metadata.name``."""
+
+
+class NodeSelector(View, frozen=True):
+    """One of its terms must hold."""
+
+    node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
+
+
+class NodeAffinity(View, frozen=True):
+    required: NodeSelector | None = msgspec.field(default=None, name="requiredDuringSchedulingIgnoredDuringExecution")
+
+
+class Affinity(View, frozen=True):
+    node_affinity: NodeAffinity | None = None
+
+
 class PodReadinessGate(View, frozen=True):
     condition_type: str = ""
 
@@ -158,6 +187,7 @@ class PodSpec(View, frozen=True):
     active_deadline_seconds: int | None = None
     node_name: str = ""
     node_selector: Labels = msgspec.field(default_factory=dict)
+    affinity: Affinity | None = None
     tolerations: tuple[Toleration, ...] = ()
     readiness_gates: tuple[PodReadinessGate, ...] = ()
     scheduling_gates: tuple[LocalReference, ...] = ()
