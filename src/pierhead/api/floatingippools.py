@@ -33,7 +33,7 @@ class FloatingIPPoolStrategy(Strategy):
     """Ranges may grow, and shrink down to what is given out; the region stays."""
 
     def prepare_create(self, obj: Tree, write: Write) -> None:
-        spec = obj.setdefault("spec", {})
+        spec = obj["spec"] = obj.get("spec") or {}
         spec["region"] = spec.get("region") or write.network.region
         size = sum(one.size for one in map(parse, spec.get("ranges") or []) if one)
         obj["status"] = {"used": 0, "free": min(size, LARGEST_COUNT)}
@@ -43,7 +43,7 @@ class FloatingIPPoolStrategy(Strategy):
             obj["spec"] = dict(old.get("spec") or {})
             return
         obj["status"] = dict(old.get("status") or {})
-        spec = obj.setdefault("spec", {})
+        spec = obj["spec"] = obj.get("spec") or {}
         spec["region"] = spec.get("region") or (old.get("spec") or {}).get("region") or ""
 
     def validate(self, obj: Tree, write: Write) -> list[Cause]:

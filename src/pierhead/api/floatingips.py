@@ -32,7 +32,7 @@ class FloatingIPStrategy(Strategy):
 
     def prepare_create(self, obj: Tree, write: Write) -> None:
         obj["status"] = {}
-        spec = obj.setdefault("spec", {})
+        spec = obj["spec"] = obj.get("spec") or {}
         name = obj["metadata"].get("name") or ""
         if address(name) and not spec.get("address"):
             spec["address"] = name
@@ -42,7 +42,8 @@ class FloatingIPStrategy(Strategy):
             obj["spec"] = dict(old.get("spec") or {})
             return
         obj["status"] = dict(old.get("status") or {})
-        spec, before = obj.setdefault("spec", {}), old.get("spec") or {}
+        spec, before = obj.get("spec") or {}, old.get("spec") or {}
+        obj["spec"] = spec
         for name in FIXED:  # a manifest that left them out can be applied again
             if not spec.get(name) and before.get(name):
                 spec[name] = before[name]

@@ -322,6 +322,10 @@ def required(path: str, detail: str = "") -> Cause:
     return Cause("FieldValueRequired", f"Required value{_tail(detail)}", path)
 
 
+def not_found_value(path: str, value: Any) -> Cause:
+    return Cause("FieldValueNotFound", f"Not found: {shown(value)}", path)
+
+
 def forbidden_field(path: str, detail: str) -> Cause:
     return Cause("FieldValueForbidden", f"Forbidden{_tail(detail)}", path)
 

@@ -24,7 +24,8 @@ from pierhead.api.network import Network
 from pierhead.api.schema import message
 from pierhead.api.strategy import Write
 from pierhead.apiserver.router import Route, collection
-from pierhead.core.allocation import Allocation, allocate, held
+from pierhead.core.allocation import allocate, held
+from pierhead.core.claims import Allocation
 from pierhead.errors import (
     ApiError,
     Cause,
@@ -175,7 +176,7 @@ class Registry:
         _record(kind, new, old, context)
         _carry_over(new["metadata"], old["metadata"])
         strategy.prepare_update(new, old, write)
-        allocation = Allocation((), ()) if write.subresource else self._allocate(kind, new, old, write)
+        allocation = Allocation() if write.subresource else self._allocate(kind, new, old, write)
         _refuse(kind, new, [*metadata.validate_update(kind, new, old), *strategy.validate_update(new, old, write)])
         context.warnings.extend(strategy.warnings(new, old))
         return allocation
@@ -229,7 +230,7 @@ class Registry:
 
     def _allocate(self, kind: Kind, obj: Tree, old: Tree | None, write: Write) -> Allocation:
         if kind is not SERVICE:
-            return Allocation((), ())
+            return Allocation()
         return allocate(obj, old, self.network, self._claims, random.randrange, write.dry_run)
 
     def _releases(self, claims: Sequence[str], holder: str) -> list[Delete]:

@@ -1,14 +1,11 @@
-"""The addresses and ports of a Service: which it gets, keeps and gives back, as claims that go into the commit of its write.
+"""The cluster IPs and node ports of a Service: which it gets, keeps and gives back, as claims that go into the commit of its write.
 
-A claim is a key of the store (``claims/ip/10.96.0.7``, ``claims/nodeport/30080``) whose value names the holder. Nothing is
-reserved here: what is free now may be taken when the commit comes, which then fails as a whole and is decided anew.
-Node ports are one space of numbers, whatever the protocol.
+The claims are ``claims/ip/10.96.0.7`` and ``claims/nodeport/30080``. Node ports are one space of numbers, whatever the protocol.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
@@ -31,6 +28,7 @@ from pierhead.api.services_spec import (
     spec_of,
     wants_node_ports,
 )
+from pierhead.core.claims import Allocation
 from pierhead.core.families import keeps_preference, resolve
 from pierhead.core.pools import Pick, Pool, Taken, address_of, addresses, ports
 from pierhead.errors import ApiError, Cause, internal, invalid
@@ -47,14 +45,6 @@ class Claims(Protocol):
     def holder(self, key: str) -> str | None:
         """The store key of the object that holds this claim."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """Claim keys to take (each has to be absent) and to give back, in one commit with the object."""
-
-    take: tuple[str, ...]
-    release: tuple[str, ...]
 
 
 def allocate(
@@ -77,7 +67,7 @@ def allocate(
         _next_node_ports(write, spec, before)
     _allocate_health_port(write, spec, before)
     if dry_run:
-        return Allocation((), ())
+        return Allocation()
     kept = held(obj)
     return Allocation(tuple(write.taken), tuple(claim for claim in held(old or {}) if claim not in kept))
 

@@ -222,7 +222,7 @@ def resolve(service: Service, pools: Sequence[FloatingIPPool], fips: FloatingIPs
         return Resolution(problem=malformed)
     fip = named_by(wish, fips)
     if fip is None:
-        return Resolution(problem=_missing(wish, pools, region) if found else "no FloatingIP has this name")
+        return Resolution(problem=missing_address(wish, pools, region) if found else "no FloatingIP has this name")
     return Resolution(fip) if not (problem := _unusable(fip, service)) else Resolution(problem=problem)
 
 
@@ -234,13 +234,18 @@ def _malformed(wish: str) -> str:
     return NOT_A_NAME if misspelled or dns1123_subdomain(wish) else ""
 
 
-def _missing(wish: str, pools: Sequence[FloatingIPPool], region: str) -> str:
-    pool = pool_of(wish, pools)
+def missing_address(ip: str, pools: Sequence[FloatingIPPool], region: str) -> str:
+    """Why nobody owns an address."""
+    pool = pool_of(ip, pools)
     if pool is None:
         return "is in no pool of floating IPs"
     if pool.spec.region != region:
-        return f'belongs to region "{pool.spec.region}", and floating IPs are used in their own; this is "{region}"'
-    return f'is not allocated: create a FloatingIP with spec.address "{wish}" first'
+        return other_region(pool, region)
+    return f'is not allocated: create a FloatingIP with spec.address "{ip}" first'
+
+
+def other_region(pool: FloatingIPPool, region: str) -> str:
+    return f'belongs to region "{pool.spec.region}", and floating IPs are used in their own; this is "{region}"'
 
 
 def _unusable(fip: FloatingIP, service: Service) -> str:

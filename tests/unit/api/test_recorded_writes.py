@@ -19,7 +19,8 @@ from pierhead.api.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE
 from pierhead.api.network import Network
 from pierhead.api.patch import merge_patch
 from pierhead.api.strategy import Write
-from pierhead.core.allocation import Allocation, allocate, held
+from pierhead.core.allocation import allocate, held
+from pierhead.core.claims import Allocation
 from pierhead.errors import ApiError, invalid
 from recorded.recording import Bindings, Comparison, cases
 
@@ -70,7 +71,7 @@ class Desk:
             if "generation" in old["metadata"]:
                 about["generation"] = old["metadata"]["generation"]
             kind.strategy.prepare_update(obj, old, write)
-        allocation = Allocation((), ())
+        allocation = Allocation()
         if kind is SERVICE and not status:
             allocation = allocate(obj, old, self.network, self, self.chance.randrange, dry_run)
         if old is None:

@@ -14,7 +14,8 @@ from pierhead.api import Tree
 from pierhead.api.network import Network
 from pierhead.api.services import ServiceStrategy
 from pierhead.api.strategy import Write
-from pierhead.core.allocation import Allocation, allocate, held, port_claim
+from pierhead.core.allocation import allocate, held, port_claim
+from pierhead.core.claims import Allocation
 from pierhead.errors import ApiError
 
 SINGLE = Network("none", (ip_network("10.96.0.0/16"),))
@@ -122,7 +123,7 @@ def test_what_the_update_keeps_is_kept_and_what_it_drops_is_released() -> None:
     assert len(claims) == 3
     same, allocation = _update(service, claims, type="LoadBalancer", externalTrafficPolicy="Local")
     assert same["spec"] == service["spec"]
-    assert allocation == Allocation((), ())
+    assert allocation == Allocation()
     plain, _ = _update(same, claims, type="ClusterIP")
     assert list(claims) == list(held(plain)) == [f"claims/ip/{service['spec']['clusterIP']}"]
     _update(plain, claims, type="ExternalName", externalName="a.example.com")
@@ -164,13 +165,13 @@ def test_a_preference_does_not_follow_the_region() -> None:
     _create(service, claims, SINGLE)
     same, allocation = _update(service, claims, DUAL, ipFamilyPolicy="PreferDualStack", ipFamilies=["IPv4"])
     assert same["spec"]["ipFamilies"] == ["IPv4"]
-    assert allocation == Allocation((), ())
+    assert allocation == Allocation()
 
 
 def test_a_dry_run_takes_nothing_and_looks_only_at_node_ports() -> None:
     claims = Claims({"claims/ip/10.96.0.9": "x", port_claim(30001): "x"})
     service = _service(type="LoadBalancer", externalTrafficPolicy="Local")
-    assert _create(service, claims, dry_run=True) == Allocation((), ())
+    assert _create(service, claims, dry_run=True) == Allocation()
     assert service["spec"]["clusterIP"] == "10.96.0.0"
     assert (service["spec"]["ports"][0]["nodePort"], service["spec"]["healthCheckNodePort"]) == (32769, 32770)
     _create(_service(clusterIP="10.96.0.9"), claims, dry_run=True)

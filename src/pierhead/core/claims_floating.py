@@ -1,0 +1,221 @@
+"""What FloatingIPs and their pools take and give back.
+
+An allocation and a change of the pools exclude each other through ``claims/pools``, which each change of a pool writes again and
+each allocation finds unchanged, and through the claims below ``claims/floating/``, of which a change of a pool finds none that
+came after it looked. Allocations do not disturb each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pierhead.api import Tree
+from pierhead.api.floatingippools import RANGES
+from pierhead.api.floatingips import spec_causes
+from pierhead.api.kind import Kind
+from pierhead.api.kinds import FLOATING_IP, FLOATING_IP_POOL
+from pierhead.api.rules import address, invalid_value, not_found_value, required
+from pierhead.api.strategy import Write
+from pierhead.api.views import FloatingIPPool, FloatingIPPoolSpec, ObjectMeta
+from pierhead.core.claims import Allocation, Claimant, Ground
+from pierhead.core.floating import (
+    DEFAULT_POOL,
+    FLOATING_CLAIM,
+    POOLS_CLAIM,
+    default_pool,
+    floating_claim,
+    in_pool,
+    missing_address,
+    next_free,
+    other_region,
+    overlaps,
+    pool_of,
+    users_prefix,
+)
+from pierhead.errors import ApiError, Cause, conflict, invalid
+
+SHOWN = 5
+"""So many of those who depend on something are named in a sentence; ``details.causes`` has them all."""
+
+
+class FloatingIPClaims(Claimant):
+    """A FloatingIP owns one address: from its creation where one is free, else from the status write that gives it one."""
+
+    def allocate(self, obj: Tree, old: Tree | None, write: Write, ground: Ground) -> Allocation:
+        if old is not None:
+            return Allocation()
+        spec, metadata = obj["spec"], obj["metadata"]
+        if causes := spec_causes(obj):
+            raise _invalid(obj, *causes)
+        pool = _pool_for(obj, write.network.region, ground)
+        spec["pool"] = pool.metadata.name
+        ip = spec.get("address") or next_free(pool, _owned(ground), ground.pick)
+        if not metadata.get("name"):
+            if not ip:
+                why = f'pool "{pool.metadata.name}" has no free address to name it after'
+                raise _invalid(obj, required("metadata.name", why))
+            metadata["name"] = str(address(ip))
+        return _own(obj, ip, write, ground) if ip else Allocation()
+
+    def claim(self, obj: Tree, old: Tree | None, write: Write, ground: Ground) -> Allocation:
+        ip = (obj.get("status") or {}).get("address") or ""
+        if old is None or not ip or ip == (old.get("status") or {}).get("address"):
+            return Allocation()
+        pool = next((pool for pool in ground.pools() if pool.metadata.name == obj["spec"].get("pool")), None)
+        found = address(ip)
+        if pool is None or found is None or pool.spec.region != write.network.region or not in_pool(pool, found):
+            raise _invalid(obj, invalid_value("status.address", ip, f'is not in pool "{obj["spec"].get("pool")}"'))
+        return _own(obj, ip, write, ground, "status.address")
+
+    def leave(self, obj: Tree | None, old: Tree, ground: Ground) -> Allocation:
+        ip = (old.get("status") or {}).get("address") or ""
+        if not ip:
+            return Allocation()
+        users = sorted({_shown(holder) for _, holder in ground.holders(users_prefix(ip))})
+        if users:
+            raise _in_use(FLOATING_IP, old, "Service", users, "status.services")
+        unused = ((users_prefix(ip), 0),)
+        if obj is None:
+            return Allocation(release=(floating_claim(ip),), none_since=unused)
+        # A Service that was about to bind to it looks again, and finds it on its way out.
+        return Allocation(renew=(floating_claim(ip),), none_since=unused)
+
+
+def _pool_for(obj: Tree, region: str, ground: Ground) -> FloatingIPPool:
+    """The pool that a new FloatingIP names, or means.
+
+    Raises:
+        ApiError: 422.
+    """
+    name, wish, pools = obj["spec"].get("pool") or "", obj["spec"].get("address") or "", ground.pools()
+    if name:
+        return _named_pool(obj, region, ground)
+    if not wish:
+        pool = default_pool(pools, region)
+        if pool is None:
+            raise _invalid(obj, required("spec.pool", _which(pools, region)))
+        return pool
+    pool = pool_of(wish, pools)
+    if pool is None or (why := _closed(pool, region)):
+        raise _invalid(obj, invalid_value("spec.address", wish, why if pool else missing_address(wish, pools, region)))
+    return pool
+
+
+def _named_pool(obj: Tree, region: str, ground: Ground) -> FloatingIPPool:
+    name, wish = obj["spec"]["pool"], obj["spec"].get("address") or ""
+    pool = next((pool for pool in ground.pools() if pool.metadata.name == name), None)
+    if pool is None:
+        raise _invalid(obj, not_found_value("spec.pool", name))
+    if why := _closed(pool, region):
+        raise _invalid(obj, invalid_value("spec.pool", name, why))
+    if wish and pool_of(wish, [pool]) is None:
+        raise _invalid(obj, invalid_value("spec.address", wish, f'is not in pool "{name}"'))
+    return pool
+
+
+def _closed(pool: FloatingIPPool, region: str) -> str:
+    """Why a pool gives out nothing here."""
+    if pool.spec.region != region:
+        return other_region(pool, region)
+    return f'pool "{pool.metadata.name}" is being deleted' if pool.metadata.deletion_timestamp else ""
+
+
+def _which(pools: Sequence[FloatingIPPool], region: str) -> str:
+    """What to say to somebody who named no pool, and none goes without saying."""
+    names = [pool.metadata.name for pool in pools if not _closed(pool, region)]
+    if not names:
+        return "there is no FloatingIPPool in this region yet"
+    return f'none is named "{DEFAULT_POOL}"; choose one of {_listed(names)}'
+
+
+def _own(obj: Tree, ip: str, write: Write, ground: Ground, field: str = "spec.address") -> Allocation:
+    """Raises: ApiError 422 when it belongs to another."""
+    claim, own = floating_claim(ip), f"{FLOATING_IP.resource}/{obj['metadata']['name']}"
+    holder = ground.holder(claim)
+    if holder is not None and holder != own:
+        raise _invalid(obj, invalid_value(field, ip, f'belongs to FloatingIP "{_shown(holder)}"'))
+    obj["status"] |= {"address": str(address(ip)), "region": write.network.region}
+    return Allocation(take=(claim,), unchanged=((POOLS_CLAIM, ground.revision(POOLS_CLAIM)),))
+
+
+def _owned(ground: Ground) -> list[str]:
+    return [claim.removeprefix(FLOATING_CLAIM) for claim, _ in ground.holders(FLOATING_CLAIM)]
+
+
+class FloatingIPPoolClaims(Claimant):
+    """Pools do not overlap, and none gives up an address that somebody owns."""
+
+    def claim(self, obj: Tree, old: Tree | None, write: Write, ground: Ground) -> Allocation:
+        if write.subresource or (old is not None and obj["spec"]["ranges"] == old["spec"]["ranges"]):
+            return Allocation()
+        new, ranges = _view(obj), obj["spec"]["ranges"]
+        causes: list[Cause] = []
+        for other in ground.pools():
+            if other.metadata.name != new.metadata.name:
+                causes += [
+                    invalid_value(
+                        f"{RANGES}[{place}]", ranges[place], f'overlaps {met} of pool "{other.metadata.name}"'
+                    )
+                    for place, met in overlaps(new, other)
+                ]
+        lost = {} if old is None else _inside(_view(old), ground)
+        for ip, name in lost.items():
+            if pool_of(ip, [new]) is None:
+                why = f'must keep {ip}, which belongs to FloatingIP "{name}"'
+                causes.append(invalid_value(RANGES, ranges, why))
+        if causes:
+            raise invalid(new.metadata.name, FLOATING_IP_POOL.name, FLOATING_IP_POOL.group, causes)
+        return _changed_pools(ground)
+
+    def leave(self, obj: Tree | None, old: Tree, ground: Ground) -> Allocation:
+        owners = sorted(set(_inside(_view(old), ground).values()))
+        if owners:
+            raise _in_use(FLOATING_IP_POOL, old, "FloatingIP", owners, "status.used")
+        return _changed_pools(ground)
+
+
+def _view(pool: Tree) -> FloatingIPPool:
+    """What matters here, of a pool that was found right."""
+    spec = FloatingIPPoolSpec(tuple(pool["spec"]["ranges"]), region=pool["spec"]["region"])
+    return FloatingIPPool(metadata=ObjectMeta(pool["metadata"]["name"]), spec=spec)
+
+
+def _inside(pool: FloatingIPPool, ground: Ground) -> dict[str, str]:
+    """The addresses of a pool that somebody owns, and the name of the FloatingIP that does."""
+    found = ((claim.removeprefix(FLOATING_CLAIM), holder) for claim, holder in ground.holders(FLOATING_CLAIM))
+    return {ip: _shown(holder) for ip, holder in found if pool_of(ip, [pool])}
+
+
+def _changed_pools(ground: Ground) -> Allocation:
+    return Allocation(
+        renew=(POOLS_CLAIM,),
+        unchanged=((POOLS_CLAIM, ground.revision(POOLS_CLAIM)),),
+        none_since=((FLOATING_CLAIM, ground.revision()),),
+    )
+
+
+# -- refusals -----------------------------------------------------------------------------------------------
+
+
+def _invalid(fip: Tree, *causes: Cause) -> ApiError:
+    return invalid(fip["metadata"].get("name") or "", FLOATING_IP.name, FLOATING_IP.group, causes)
+
+
+def _in_use(kind: Kind, obj: Tree, noun: str, users: Sequence[str], field: str) -> ApiError:
+    plural = noun if len(users) == 1 else f"{noun}s"
+    error = conflict(obj["metadata"]["name"], kind.plural, kind.group, f"it is in use by {plural} {_listed(users)}")
+    causes = [Cause("InUse", user, field).tree() for user in users]
+    error.details = (error.details or {}) | {"causes": causes}
+    return error
+
+
+def _shown(holder: str) -> str:
+    """``default/web``: a holder's key without its kind."""
+    return holder.partition("/")[2]
+
+
+def _listed(names: Iterable[str]) -> str:
+    first, *rest = found = list(names)
+    if len(found) > SHOWN:
+        return f"{', '.join(found[:SHOWN])} and {len(found) - SHOWN} more"
+    return f"{', '.join(found[:-1])} and {found[-1]}" if rest else first
