@@ -9,16 +9,19 @@ a container that ran for 10 min starts from the beginning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from pierhead.api.views import Container, Pod
+from pierhead.api.views import Container, LifecycleHandler, Pod
 
 FIRST_BACK_OFF = 10.0
 LONGEST_BACK_OFF = 300.0
 FORGET_BACK_OFF = 600.0
 """Seconds between two ends of a container after which its back-off starts anew."""
+
+LEAST_GRACE = 2.0
+"""Seconds a container has after its preStop hook, even if that took the whole grace period."""
 
 LOST = "The container could not be located when the node's agent started: processes end with the agent that runs them"
 
@@ -31,6 +34,14 @@ class Waiting:
     message: str = ""
     until: float | None = 0.0
     """When to try (again); None: never, the spec would have to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """It runs, and so does its postStart hook. Until that has ended nobody else is told, and no other container is started."""
+
+    started: float
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +61,7 @@ class Terminated:
     id: str = ""
 
 
-State: TypeAlias = Waiting | Running | Terminated
+State: TypeAlias = Waiting | Starting | Running | Terminated
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,7 @@ def containers(pod: Pod) -> dict[str, Container]:
 def decide(pod: Pod, records: Records, now: float) -> Plan:
     """The next step of a pod that nobody told to stop. Ask again at ``wake`` and whenever a container started, ended, or was
     found ready or not."""
-    found, start, backing, wakes = dict(records), [], [], []
+    found, start, backing, wakes = dict(records), list[str](), [], []
     for name in _eligible(pod, records):
         found[name] = record = _attempt(pod, name, records[name], now)
         if _due(record, now):
@@ -120,7 +131,17 @@ def decide(pod: Pod, records: Records, now: float) -> Plan:
             backing.append(name)
         if isinstance(record.state, Waiting) and record.state.until is not None:
             wakes.append(record.state.until)
-    return Plan(found, tuple(start), tuple(backing), min(wakes, default=None))
+    return Plan(found, tuple(_until_hook(pod, records, start)), tuple(backing), min(wakes, default=None))
+
+
+def _until_hook(pod: Pod, records: Records, due: Sequence[str]) -> Iterator[str]:
+    """Those that may be started at once: containers start in order, and each waits for the postStart hook of the one before."""
+    if any(isinstance(record.state, Starting) for record in records.values()):
+        return
+    for name in due:
+        yield name
+        if post_start(containers(pod)[name]):
+            return
 
 
 def starting(record: Record, now: float) -> Record:
@@ -132,8 +153,13 @@ def starting(record: Record, now: float) -> Record:
     return replace(record, last=record.end, restarts=record.restarts + 1, back_off=delay, backed_off_at=now)
 
 
+def hooked(record: Record, state: Starting) -> Record:
+    """The record of a container that has just been started and whose postStart hook runs."""
+    return replace(record, state=state, started=False, ready=False)
+
+
 def running(record: Record, container: Container, state: Running) -> Record:
-    """The record of a container that has just been started."""
+    """The record of a container that has just been started, its postStart hook, if any, included."""
     started = container.startup_probe is None
     return replace(record, state=state, started=started, ready=started and container.readiness_probe is None)
 
@@ -151,7 +177,7 @@ def ended(record: Record, state: Terminated) -> Record:
 
 def lost(record: Record, now: float) -> Record:
     """The record of a container after the agent that ran it: what ran then runs no more, and nobody saw its end."""
-    if not isinstance(record.state, Running):
+    if not isinstance(record.state, Starting | Running):
         return record
     state = record.state
     return ended(record, Terminated(137, "ContainerStatusUnknown", state.started, now, message=LOST, id=state.id))
@@ -246,6 +272,56 @@ def _duration(seconds: float) -> str:
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
+def post_start(container: Container) -> LifecycleHandler | None:
+    """What is to be done right after it was started."""
+    return container.lifecycle.post_start if container.lifecycle else None
+
+
+def pre_stop(container: Container) -> LifecycleHandler | None:
+    """What is to be done before it is told to stop."""
+    return container.lifecycle.pre_stop if container.lifecycle else None
+
+
+# -- the end ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a pod failed as a whole, whatever its containers did."""
+
+    reason: str
+    message: str
+
+
+DEADLINE_EXCEEDED = Failure("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+
+
+def deadline(pod: Pod, since: float) -> float | None:
+    """When a pod that its node took at ``since`` has been active for too long; None: never."""
+    allowed = pod.spec.active_deadline_seconds
+    return None if allowed is None else since + allowed
+
+
+def next_to_stop(pod: Pod, left: Collection[str]) -> tuple[str, ...]:
+    """Which of the containers that are left are told to stop now: sidecars outlive all others, and go in reverse order."""
+    sidecars = [container.name for container in pod.spec.init_containers if is_sidecar(container)]
+    others = tuple(name for name in left if name not in sidecars)
+    return others or tuple(name for name in reversed(sidecars) if name in left)[:1]
+
+
+def grace(pod: Pod) -> float:
+    """Seconds its containers have to end: as its deletion says, else as its spec does, else 30."""
+    found = pod.metadata.deletion_grace_period_seconds
+    if found is None:
+        found = pod.spec.termination_grace_period_seconds
+    return 30.0 if found is None else float(found)
+
+
+def after_hook(grace: float, spent: float) -> float:
+    """Seconds between SIGTERM and SIGKILL of a container whose preStop hook took ``spent`` seconds of its grace period."""
+    return max(grace - spent, min(grace, LEAST_GRACE))
+
+
 # -- the pod as a whole -------------------------------------------------------------------------------------
 
 
@@ -256,7 +332,7 @@ def phase(pod: Pod, records: Records) -> str:
     if not initialized(pod, records):
         return "Pending"
     found = [records[container.name] for container in pod.spec.containers]
-    if any(isinstance(record.state, Waiting) and record.last is None for record in found):
+    if any(isinstance(record.state, Waiting | Starting) and record.last is None for record in found):
         return "Pending"
     if any(not isinstance(record.state, Terminated) or _restarts(pod, record.state) for record in found):
         return "Running"

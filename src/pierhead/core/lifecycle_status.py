@@ -13,7 +13,7 @@ from typing import TypeAlias
 from pierhead.api import Tree
 from pierhead.api.views import Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod
 from pierhead.core import lifecycle
-from pierhead.core.lifecycle import Record, Records, Running, State, Terminated, Waiting
+from pierhead.core.lifecycle import Failure, Record, Records, Running, Starting, State, Terminated, Waiting
 
 Conditions: TypeAlias = Mapping[str, Tree]
 """Conditions by type."""
@@ -27,9 +27,10 @@ class Place:
     """Where the pod runs."""
 
     pod_ip: str
+    """Empty: no address was free, and it is to be deleted."""
     host_ip: str
     since: float
-    """When the agent took it."""
+    """When its node took it."""
 
 
 def rfc3339(seconds: float) -> str:
@@ -53,14 +54,17 @@ def status(
     now: float,
     before: Conditions,
     over: bool = False,
+    failure: Failure | None = None,
     wildcards: Sequence[str] = (),
 ) -> Tree:
     """The status of a pod.
 
     ``before``: the conditions written last; one that stays as it was keeps the time of its transition. ``over``: the containers
-    were stopped for good. ``wildcards``: the addresses it listens on although it should bind its own.
+    were stopped for good. ``failure``: why the pod as a whole failed; told once nothing of it runs. ``wildcards``: the addresses it listens on although it should bind its own.
     """
+    failed = failure if not _active(records) else None
     found = lifecycle.final_phase(pod, records) if over else lifecycle.phase(pod, records)
+    found = "Failed" if failed else found
     body: Tree = {
         "observedGeneration": pod.metadata.generation or 1,
         "phase": found,
@@ -70,16 +74,19 @@ def status(
         ],
         "hostIP": place.host_ip,
         "hostIPs": [{"ip": place.host_ip}],
-        "podIP": place.pod_ip,
-        "podIPs": [{"ip": place.pod_ip}],
-        "startTime": pod.status.start_time or rfc3339(place.since),
+        **({"podIP": place.pod_ip, "podIPs": [{"ip": place.pod_ip}]} if place.pod_ip else {}),
+        "startTime": rfc3339(place.since),
         "containerStatuses": [_container(each, records[each.name]) for each in _by_name(pod.spec.containers)],
     }
     if pod.spec.init_containers:
         body["initContainerStatuses"] = [
             _container(each, records[each.name], init=True) for each in pod.spec.init_containers
         ]
-    return body
+    return body | ({"reason": failed.reason, "message": failed.message} if failed else {})
+
+
+def _active(records: Records) -> bool:
+    return any(isinstance(record.state, Starting | Running) for record in records.values())
 
 
 def _by_name(containers: Sequence[Container]) -> list[Container]:
@@ -166,13 +173,15 @@ def _container(container: Container, record: Record, *, init: bool = False) -> T
         "imageID": "",
         "started": record.started,
     }
-    found = record.end if isinstance(state, Waiting) else state
+    found = record.end if isinstance(state, Waiting | Starting) else state
     return body | ({"containerID": found.id} if found and found.id else {})
 
 
 def _state(state: State) -> Tree:
     if isinstance(state, Waiting):
         return {"waiting": _filled(reason=state.reason, message=state.message)}
+    if isinstance(state, Starting):
+        return {"waiting": {"reason": "ContainerCreating"}}
     if isinstance(state, Running):
         return {"running": {"startedAt": rfc3339(state.started)}}
     times = {"startedAt": rfc3339(state.started), "finishedAt": rfc3339(state.finished)}
@@ -193,6 +202,12 @@ def conditions(pod: Pod) -> dict[str, Tree]:
         found.type: {"status": found.status, "lastTransitionTime": found.last_transition_time}
         for found in pod.status.conditions
     }
+
+
+def failure(pod: Pod) -> Failure | None:
+    """Why a pod had failed as a whole when its status was written last."""
+    told = pod.status
+    return Failure(told.reason, told.message) if told.phase == "Failed" and told.reason else None
 
 
 def restore(pod: Pod, now: float) -> dict[str, Record]:

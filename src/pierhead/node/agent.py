@@ -16,7 +16,7 @@ from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
 from pierhead.errors import ApiError, not_found
-from pierhead.node import leftovers
+from pierhead.node import leftovers, podlogs
 from pierhead.node.addresses import Addresses, Exhausted
 from pierhead.node.host import Host, clock
 from pierhead.node.pod import PodRunner
@@ -108,6 +108,7 @@ class NodeAgent:
         """Pods that have an address keep it, so they come before those that have none."""
         async with asyncio.TaskGroup() as self._tasks:
             known = {pod.metadata.uid: pod for pod in self._pods.list() if pod.spec.node_name == self.name}
+            await asyncio.to_thread(podlogs.prune, self._directory, known.values())
             kept = {uid: self._kept(pod) for uid, pod in known.items()}
             for uid, pod in known.items():
                 self._begin(pod, kept[uid])
@@ -138,9 +139,11 @@ class NodeAgent:
         try:
             given = address or self._addresses.take()
         except Exhausted as error:
-            self._starved = True
-            self._host.recorder.note(POD, pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
-            return
+            if pod.metadata.deletion_timestamp is None:
+                self._starved = True
+                self._host.recorder.note(POD, pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+                return
+            given = ""  # nothing will be started any more
         runner = self._runners[pod.metadata.uid] = PodRunner(pod, self._host, given)
         assert self._tasks is not None
         self._tasks.create_task(self._run(runner))

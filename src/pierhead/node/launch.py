@@ -83,8 +83,12 @@ def _base(pod: Pod, address: str, user: int | None) -> dict[str, str]:
 
 
 def _home(user: int | None) -> str:
-    """Where a container without ``workingDir`` starts: where the node was started, if its account may go there."""
-    here = Path.cwd()
+    """Where a container without ``workingDir`` starts: where the node was started, if that is still there and its account may
+    go there."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        return "/"
     return str(here) if _may_enter(user, here) else "/"
 
 

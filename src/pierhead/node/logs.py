@@ -206,10 +206,21 @@ class _Cursor:
 def _lines(stamp: bytes, stream: bytes, whole: bytes) -> bytes:
     """One timestamp for all lines that came together: what a line costs is a replace, not a call."""
     prefix = b"%s %s F " % (stamp, stream)
-    if len(whole) <= LONGEST_LINE:
+    if not _is_long(whole):
         return prefix + whole.replace(b"\n", b"\n" + prefix) + b"\n"
     cut = (_pieces(stamp, stream, line) for line in whole.split(b"\n"))
     return b"".join(pieces + prefix + rest + b"\n" for pieces, rest in cut)
+
+
+def _is_long(lines: bytes) -> bool:
+    """Whether one of them is longer than a line may be: hops from the last end within reach to the next."""
+    start = 0
+    while start + LONGEST_LINE < len(lines):
+        end = lines.rfind(b"\n", start, start + LONGEST_LINE + 1)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
 
 
 def _pieces(stamp: bytes, stream: bytes, line: bytes) -> tuple[bytes, bytes]:

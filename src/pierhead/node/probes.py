@@ -6,11 +6,8 @@ One connection per look, ``Connection: close``, an answer of 2xx or 3xx passes; 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import socket
-import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
@@ -19,10 +16,9 @@ from pierhead.api.views import Container, HTTPGetAction, Probe, TCPSocketAction
 from pierhead.core import probes as course
 from pierhead.core.probes import Purpose
 from pierhead.errors import PierheadError
+from pierhead.node.target import Target, Unreachable, join, reason
 
 AT_ONCE = 64
-_BODY = 10 * 1024
-"""Bytes of an answer that are read, so that the application is not cut off in the middle of a short one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +26,6 @@ class Outcome:
     ok: bool
     text: str = ""
     """Why not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a container's probes aim at."""
-
-    address: str
-    ports: Mapping[str, int]
-    """By name."""
-    run: Callable[[Sequence[str], float], Awaitable[tuple[int, str]]]
-    """Runs a command in the container, with a timeout."""
 
 
 class Listener(Protocol):
@@ -124,7 +109,7 @@ async def look(probe: Probe, target: Target) -> Outcome:
             return await _tcp(probe.tcp_socket, target, probe.timeout_seconds)
         if probe.exec:
             return await _exec(probe.exec.command, target, probe.timeout_seconds)
-    except _NoPort as error:
+    except Unreachable as error:
         return Outcome(False, str(error))
     if probe.grpc:
         return Outcome(False, "grpc probes are not supported; use httpGet, tcpSocket or exec")
@@ -132,70 +117,26 @@ async def look(probe: Probe, target: Target) -> Outcome:
 
 
 async def _http(action: HTTPGetAction, target: Target, timeout: float) -> Outcome:
-    scheme, host, port = action.scheme.lower(), action.host or target.address, _port(action.port, target)
-    path = action.path if action.path.startswith("/") else f"/{action.path}"
-    url = f"{scheme}://{_join(host, port)}{path}"
     try:
         async with asyncio.timeout(timeout):
-            status = await _status(action, host, port, path)
+            status = await target.get(action, "kube-probe/1.36")
     except TimeoutError:
-        return Outcome(
-            False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
-        )
-    except (OSError, EOFError, UnicodeError) as error:
-        return Outcome(False, f'Get "{url}": {_reason(error, host, port)}')
-    except ValueError:
-        return Outcome(False, f'Get "{url}": malformed HTTP response')
+        text = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+        return Outcome(False, f'Get "{target.url(action)}": {text}')
     if 200 <= status < 400:
         return Outcome(True)
     return Outcome(False, f"HTTP probe failed with statuscode: {status}")
 
 
-async def _status(action: HTTPGetAction, host: str, port: int, path: str) -> int:
-    context = _unverified() if action.scheme == "HTTPS" else None
-    reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=_BODY)
-    try:
-        writer.write(_request(action, host, port, path))
-        version, _, rest = (await reader.readline()).partition(b" ")
-        if not version:
-            raise EOFError
-        if not version.startswith(b"HTTP/"):
-            raise ValueError(version)
-        status = int(rest[:3])
-        left = _BODY
-        while left > 0 and (data := await reader.read(left)):
-            left -= len(data)
-        return status
-    finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
-
-
-def _request(action: HTTPGetAction, host: str, port: int, path: str) -> bytes:
-    headers = {"Host": _join(host, port), "User-Agent": "kube-probe/1.36", "Accept": "*/*"}
-    headers |= {header.name.title(): header.value for header in action.http_headers} | {"Connection": "close"}
-    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    return "\r\n".join(lines).encode()
-
-
-def _unverified() -> ssl.SSLContext:
-    """A probe asks whether somebody serves, not who: pods serve certificates of their own."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 async def _tcp(action: TCPSocketAction, target: Target, timeout: float) -> Outcome:
-    host, port = action.host or target.address, _port(action.port, target)
+    host, port = action.host or target.address, target.port(action.port)
     try:
         async with asyncio.timeout(timeout):
             _, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
-        return Outcome(False, f"dial tcp {_join(host, port)}: i/o timeout")
+        return Outcome(False, f"dial tcp {join(host, port)}: i/o timeout")
     except (OSError, UnicodeError) as error:
-        return Outcome(False, _reason(error, host, port))
+        return Outcome(False, reason(error, host, port))
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()
@@ -210,32 +151,3 @@ async def _exec(command: Sequence[str], target: Target, timeout: float) -> Outco
     except PierheadError as error:
         return Outcome(False, f"command failed: {error}")
     return Outcome(code == 0, text.strip() or f"command exited with code {code}")
-
-
-class _NoPort(PierheadError):
-    """A probe names a port that its container does not have."""
-
-
-def _port(port: int | str, target: Target) -> int:
-    if isinstance(port, str) and not port.isdigit():
-        if port not in target.ports:
-            raise _NoPort(f"couldn't find port: named port {port} not found")
-        return target.ports[port]
-    if not 0 < int(port) < 65536:
-        raise _NoPort(f"invalid port number: {port}")
-    return int(port)
-
-
-def _join(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _reason(error: Exception, host: str, port: int) -> str:
-    """As Go words it."""
-    if isinstance(error, EOFError):
-        return "EOF"
-    if isinstance(error, socket.gaierror | UnicodeError):
-        return f"dial tcp: lookup {host}: no such host"
-    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
-        return f"dial tcp {_join(host, port)}: connect: {os.strerror(error.errno).lower()}"
-    return f"dial tcp {_join(host, port)}: {error}"

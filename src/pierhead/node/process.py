@@ -1,8 +1,8 @@
 """Runtime class ``process``: a container is a plain process on the node's own files.
 
 Each is a session of its own, started through ``setpriv --pdeathsig KILL``: it dies with the thread that started it (the one
-of the event loop). It is not reaped before its whole tree was ended, so that its number stays the name of its session. Children are watched through pidfds and
-pipes by the event loop itself: no thread and no task for each.
+of the event loop). It is not reaped before its whole tree was ended, so that its number stays the name of its session. Children are
+watched through pidfds and pipes by the event loop itself: no thread and no task for each.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +32,14 @@ _OUTPUT = 10 * 1024
 """Bytes kept of a command's output."""
 _DRAIN = 0.5
 """Seconds for a pipe to end after its container did; only what escaped can hold it open longer."""
+_DEATH = 0.5
+"""Seconds a killed process may hold us up until it is gone; only one that sits in the kernel takes longer than a moment."""
 _FIRST = 512
 """Bytes kept of what a pipe brought first."""
 _SETPRIV_FAILED = (126, 127)
+_OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+"""The soft limit this process was started with. The service proxy raises ours later; pods get what the user had, because some
+programs take their limit for the number of files they have to close."""
 
 
 class Processes:
@@ -44,52 +50,54 @@ class Processes:
         UsageError: there is no ``setpriv`` on this machine.
         """
         self._mark, self._trees = mark, tree.Trees()
-        self._setpriv = shutil.which("setpriv", path="/usr/bin:/bin:/usr/local/bin:" + os.environ.get("PATH", ""))
-        if self._setpriv is None:
-            raise UsageError("setpriv is missing, which starts pods", "install util-linux: apt-get install util-linux")
+        self._setpriv, self._prlimit = _tool("setpriv"), _tool("prlimit")
 
     async def start(self, launch: Launch) -> Process:
         """See `Runtime.start`. What runs nowhere on this machine is found before anything is started."""
-        marks = {leftovers.VARIABLE: self._mark, "PIERHEAD_POD": launch.pod, "PIERHEAD_CONTAINER": launch.name}
+        marks = self._marks(launch.pod) | {"PIERHEAD_CONTAINER": launch.name}
         environment = marks | dict(launch.environment) | marks
-        _check(launch.argv, environment, launch.directory)
         spawn = _Spawn(self._command(launch), environment, launch.directory)
-        out = _Pipe(lambda data: launch.log.write(b"stdout", data))
-        err = _Pipe(lambda data: launch.log.write(b"stderr", data))
-        try:
+        with ExitStack() as opened:
+            out = opened.enter_context(closing(_Pipe(lambda data: launch.log.write(b"stdout", data))))
+            err = opened.enter_context(closing(_Pipe(lambda data: launch.log.write(b"stderr", data))))
             child = spawn.start(launch.argv, out, err)
-        except StartFailed:
-            out.close()
-            err.close()
-            raise
-        entries = frozenset(f"{name}={value}".encode() for name, value in marks.items())
-        return Process(child, spawn, launch.log, _Tree(self._trees, tree.Marks(entries, child.pid)), (out, err))
+            opened.pop_all()
+        return Process(child, spawn, launch.log, _Tree(self._trees, _entries(marks), child.pid), (out, err))
+
+    async def clear(self, pod: str) -> None:
+        await self._trees.end(tree.Marks(_entries(self._marks(pod))))
+
+    def _marks(self, pod: str) -> dict[str, str]:
+        return {leftovers.VARIABLE: self._mark, "PIERHEAD_POD": pod}
 
     def _command(self, launch: Launch) -> list[str]:
-        assert self._setpriv is not None
         command = [self._setpriv, "--pdeathsig", "KILL"]
         if launch.user is not None:
             group = launch.user if launch.group is None else launch.group
             command += ["--reuid", str(launch.user), "--regid", str(group), "--clear-groups"]
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[0] != _OPEN_FILES:
+            soft = "unlimited" if _OPEN_FILES == resource.RLIM_INFINITY else _OPEN_FILES
+            command = [self._prlimit, f"--nofile={soft}:", *command]
         return [*command, "--"]
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name, path="/usr/bin:/bin:/usr/local/bin:" + os.environ.get("PATH", ""))
+    if found is None:
+        raise UsageError(f"{name} is missing, which starts pods", "install util-linux: apt-get install util-linux")
+    return found
+
+
+def _entries(marks: Mapping[str, str]) -> frozenset[bytes]:
+    return frozenset(f"{name}={value}".encode() for name, value in marks.items())
 
 
 class Process:
     """A container of class ``process``. See `runtime.Running`."""
 
-    def __init__(
-        self,
-        child: subprocess.Popen[bytes],
-        spawn: _Spawn,
-        log: Log,
-        tree: _Tree,
-        pipes: tuple[_Pipe, _Pipe],
-    ) -> None:
+    def __init__(self, child: _Child, spawn: _Spawn, log: Log, tree: _Tree, pipes: tuple[_Pipe, _Pipe]) -> None:
         self._child, self._spawn, self._log, self._tree, self._pipes = child, spawn, log, tree, pipes
-        self._over = asyncio.Event()
-        self._until = 0.0
-        """Until when what is left of the tree may still end by itself, by the loop's clock."""
-        self._told = False
+        self._told = self._over = False
 
     @property
     def id(self) -> str:
@@ -102,58 +110,49 @@ class Process:
             StartFailed: the kernel refused to run the command.
         """
         try:
-            await _exited(self._child.pid)
-            await self._sweep()
-            code = self._child.wait()
-        finally:
-            self._log.close()
-            self._over.set()
-        self._notice_setpriv(code)
-        return Exit(code) if code >= 0 else Exit(128 - code, -code)
-
-    async def stop(self, grace: float) -> None:
-        self._until = asyncio.get_running_loop().time() + grace
-        if grace > 0 and not self._told:
-            self._told = True
-            await self._tree.tell(signal.SIGTERM, 0)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await self._over.wait()
-        if not self._over.is_set():
-            self._until = 0.0
+            await self._child.exited()
+            if self._told:
+                await self._tree.ended()
             await self._tree.kill()
-            await self._over.wait()
-
-    async def run(self, command: Sequence[str], timeout: float) -> tuple[int, str]:
-        kept = bytearray()
-        pipe = _Pipe(lambda data: kept.extend(data[: _OUTPUT - len(kept)]))
-        try:
-            _check(command, self._spawn.environment, self._spawn.directory)
-            child = self._spawn.start(command, pipe, pipe)
-        except StartFailed:
-            pipe.close()
-            raise
-        try:
-            async with asyncio.timeout(timeout):
-                await _exited(child.pid)
+            for pipe in self._pipes:
+                await pipe.drained()
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            code = child.wait()
+            self._over = True
+            code = self._child.reap()
+            for pipe in self._pipes:
+                pipe.close()
+            self._log.close()
+        self._notice_setpriv(code)
+        return _exit(code)
+
+    async def terminate(self) -> None:
+        if not self._told and not self._over:
+            found = await self._tree.find()
+            if not self._told and not self._over:  # others may have, or it may have ended, while we looked
+                self._told = True
+                tree.send(found, signal.SIGTERM)
+
+    async def kill(self) -> None:
+        if not self._over:
+            await self._tree.kill()
+
+    async def run(self, command: Sequence[str], timeout: float | None) -> tuple[int, str]:
+        kept = bytearray()
+        with closing(_Pipe(lambda data: kept.extend(data[: _OUTPUT - len(kept)]))) as pipe:
+            child = self._spawn.start(command, pipe, pipe)
+            try:
+                async with asyncio.timeout(timeout):
+                    await child.exited()
+            finally:
+                try:
+                    await child.end()
+                finally:
+                    code = child.reap()
             await pipe.drained()
-        return code if code >= 0 else 128 - code, kept.decode(errors="replace")
+        return _exit(code).code, kept.decode(errors="replace")
 
     async def wildcards(self, udp: Collection[int]) -> list[str]:
         return await asyncio.to_thread(listeners.wildcards, await self._tree.find(), udp)
-
-    async def _sweep(self) -> None:
-        """Ends what the first process left; what was told to stop may use the rest of its grace period."""
-        remaining = self._until - asyncio.get_running_loop().time()
-        if remaining > 0:
-            await self._tree.tell(0, remaining)
-        await self._tree.kill()
-        for pipe in self._pipes:
-            await pipe.drained()
 
     def _notice_setpriv(self, code: int) -> None:
         """What only the kernel can tell (a missing interpreter, say) is reported by setpriv, on the container's stderr."""
@@ -161,25 +160,36 @@ class Process:
             raise StartFailed(f"exec: {self._pipes[1].first.decode(errors='replace').split('execute ', 1)[1].strip()}")
 
 
+def _exit(code: int) -> Exit:
+    """From Python's way of telling a signal to that of container runtimes."""
+    return Exit(code) if code >= 0 else Exit(128 - code, -code)
+
+
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """The processes of one container."""
+    """The processes of one container, while its first process is not reaped."""
 
     trees: tree.Trees
-    marks: tree.Marks
+    entries: frozenset[bytes]
+    session: int
 
-    async def find(self) -> Collection[int]:
-        return await self.trees.find(self.marks)
+    async def find(self) -> dict[int, int]:
+        return await self.trees.find(self._marks)
 
-    async def tell(self, number: int, patience: float) -> None:
-        await self.trees.tell(self.marks, number, patience)
+    async def ended(self) -> None:
+        """Until those that are there now have ended by themselves, or were killed."""
+        await self.trees.tell(self._marks, 0, None)
 
     async def kill(self) -> None:
         """What does not end (it sits in the kernel) is reported and left: its pod must not hang with it."""
         try:
-            await self.trees.kill(self.marks)
+            await self.trees.kill(self._marks)
         except tree.Unkillable:
             log.exception("a container leaves something behind")
+
+    @property
+    def _marks(self) -> tree.Marks:
+        return tree.Marks(self.entries, self.session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,16 +200,22 @@ class _Spawn:
     environment: Mapping[str, str]
     directory: str
 
-    def start(self, argv: Sequence[str], out: _Pipe, err: _Pipe) -> subprocess.Popen[bytes]:
+    def start(self, argv: Sequence[str], out: _Pipe, err: _Pipe) -> _Child:
+        """Raises:
+        StartFailed: see `Runtime.start`.
+        """
+        _check(argv, self.environment, self.directory)
         try:
-            return subprocess.Popen(
-                [*self.prefix, *argv],
-                stdin=subprocess.DEVNULL,
-                stdout=out.writer,
-                stderr=err.writer,
-                cwd=self.directory,
-                env=self.environment,
-                start_new_session=True,
+            return _Child(
+                subprocess.Popen(
+                    [*self.prefix, *argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out.writer,
+                    stderr=err.writer,
+                    cwd=self.directory,
+                    env=self.environment,
+                    start_new_session=True,
+                )
             )
         except OSError as error:
             raise StartFailed(
@@ -212,11 +228,57 @@ class _Spawn:
             err.started()
 
 
+class _Child:
+    """A process that was started here, held by a pidfd until it is reaped."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """Raises:
+        OSError: there is no descriptor left to hold it by; it was ended.
+        """
+        self._process = process
+        try:
+            self._pidfd = os.pidfd_open(process.pid)
+        except OSError:
+            process.kill()
+            process.wait()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def exited(self) -> None:
+        await tree.exited(self._pidfd)
+
+    async def end(self) -> None:
+        """Ends it and all of its process group, whose number it holds as long as it is not reaped."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        await self.exited()
+
+    def reap(self) -> int:
+        """Its exit code. Where it still runs, because whoever waited for it was cancelled, it is killed first."""
+        try:
+            if self._process.poll() is None:
+                self._process.kill()
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_DEATH)
+            return self._process.returncode or 0
+        finally:
+            os.close(self._pidfd)
+
+
 class _Pipe:
     """From a process to a callback, a chunk at a time."""
 
     def __init__(self, take: Callable[[bytes], object]) -> None:
-        self._reader, self.writer = os.pipe()
+        """Raises:
+        StartFailed: there is no descriptor left.
+        """
+        try:
+            self._reader, self.writer = os.pipe()
+        except OSError as error:
+            raise StartFailed(f"cannot start a process: {error.strerror}") from error
         os.set_blocking(self._reader, False)
         self._take = take
         self._loop = asyncio.get_running_loop()
@@ -256,14 +318,6 @@ class _Pipe:
             return
         self.first += data[: _FIRST - len(self.first)]
         self._take(data)
-
-
-async def _exited(pid: int) -> None:
-    pidfd = os.pidfd_open(pid)
-    try:
-        await tree.exited(pidfd)
-    finally:
-        os.close(pidfd)
 
 
 def _check(argv: Sequence[str], environment: Mapping[str, str], directory: str) -> None:

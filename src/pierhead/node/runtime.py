@@ -59,11 +59,16 @@ class Running(Protocol):
         """
         ...
 
-    async def stop(self, grace: float) -> None:
-        """Asks it to end, and ends it after ``grace`` seconds; returns when `wait` does. May be called again with less grace."""
+    async def terminate(self) -> None:
+        """Asks all of it to end, once however often it is called. From here on what outlives its first process may go on until
+        it ends by itself, or is killed."""
         ...
 
-    async def run(self, command: Sequence[str], timeout: float) -> tuple[int, str]:
+    async def kill(self) -> None:
+        """Ends all of it now; `wait` returns soon."""
+        ...
+
+    async def run(self, command: Sequence[str], timeout: float | None) -> tuple[int, str]:
         """Runs a command beside it, in the same environment: exit code and output (its first 10 KiB).
 
         Raises:
@@ -84,4 +89,8 @@ class Runtime(Protocol):
         """Raises:
         StartFailed: the command does not exist, is not executable, or its directory is missing.
         """
+        ...
+
+    async def clear(self, pod: str) -> None:
+        """Ends whatever runs of a pod (its uid) that nobody waits for any more."""
         ...

@@ -10,6 +10,7 @@ never hit. Neither are we ourselves, nor those who started us.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import time
@@ -97,18 +98,28 @@ class Trees:
                 raise Unkillable(f"processes do not end: {sorted(await self.find(marks))}")
         return killed
 
-    async def tell(self, marks: Marks, number: int, patience: float) -> int:
+    async def tell(self, marks: Marks, number: int, patience: float | None) -> int:
         """Sends a signal (0: none) to every process of a tree, and waits up to ``patience`` seconds until all of them have
         ended. Returns how many there were."""
         with _held(await self.find(marks)) as held:
-            for pidfd in held:
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(pidfd, number)
+            _send(held, number)
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     for pidfd in held:
                         await exited(pidfd)
             return len(held)
+
+
+def send(found: dict[int, int], number: int) -> None:
+    """Sends a signal to processes that were found."""
+    with _held(found) as held:
+        _send(held, number)
+
+
+def _send(held: list[int], number: int) -> None:
+    for pidfd in held:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, number)
 
 
 async def exited(pidfd: int) -> None:
@@ -160,9 +171,10 @@ async def _look() -> Processes:
 
 
 def _session(pid: int) -> int | None:
-    """None: there is no such process, or only what its parent has not fetched yet."""
+    """None: there is no such process, or only what its parent has not fetched yet. One whose first thread ended before the
+    others looks like that, too, and lives."""
     fields = _stat(pid)
-    return None if not fields or fields[0] in (b"Z", b"X") else int(fields[3])
+    return None if not fields or (fields[0] in b"ZX" and int(fields[17]) <= 1) else int(fields[3])
 
 
 def _stat(pid: int) -> list[bytes]:
@@ -179,10 +191,16 @@ def _entries(pid: int) -> frozenset[bytes]:
 
 
 def _read(path: str) -> bytes:
-    """Empty where there is nothing to read. A look at every process of the machine wants no buffers and no path objects."""
+    """Empty where there is nothing to read. A look at every process of the machine wants no buffers and no path objects.
+
+    Raises:
+        OSError: no descriptor is left to look with, which is not the same as nothing to see.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         return b""
     try:
         return b"".join(iter(lambda: os.read(descriptor, 65536), b""))

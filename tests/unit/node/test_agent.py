@@ -237,8 +237,9 @@ def test_a_deleted_pod_has_its_grace_period(tmp_path: Path) -> None:
 
 def test_a_pod_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     async def scene(region: Region) -> None:
-        await region.create("web", shell("trap '' TERM; while :; do sleep 0.01; done"))
+        await region.create("web", shell("trap '' TERM; echo up; while :; do sleep 0.01; done"))
         await region.until("web", ready)
+        await region.until_said("web")
         begun = time.monotonic()
         await region.admin.delete(POD, "web", "default", grace=1)
         await region.until_gone("web")

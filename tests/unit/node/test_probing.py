@@ -12,17 +12,18 @@ import pytest
 
 from pierhead.api.views import Container, Probe
 from pierhead.core.probes import Purpose
-from pierhead.node.probes import Outcome, Prober, Target, look
+from pierhead.node.probes import Outcome, Prober, look
 from pierhead.node.runtime import StartFailed
+from pierhead.node.target import Target
 
 Answer = Callable[[bytes], bytes | None]
 
 
-async def no_command(command: Sequence[str], timeout: float) -> tuple[int, str]:
+async def no_command(command: Sequence[str], timeout: float | None) -> tuple[int, str]:
     raise AssertionError(command)
 
 
-def target(port: int, run: Callable[[Sequence[str], float], Awaitable[tuple[int, str]]] = no_command) -> Target:
+def target(port: int, run: Callable[[Sequence[str], float | None], Awaitable[tuple[int, str]]] = no_command) -> Target:
     return Target("127.0.0.1", {"http": port}, run)
 
 
@@ -143,7 +144,7 @@ def test_grpc_says_that_it_is_not_supported() -> None:
 
 
 def command(result: tuple[int, str] | Exception) -> Outcome:
-    async def run(command: Sequence[str], timeout: float) -> tuple[int, str]:
+    async def run(command: Sequence[str], timeout: float | None) -> tuple[int, str]:
         assert (command, timeout) == (("cat", "/tmp/healthy"), 1)
         if isinstance(result, Exception):
             raise result
@@ -186,7 +187,7 @@ def watch(container: dict[str, Any], results: Callable[[int], bool], looks: int)
     async def scenario() -> Purpose | None:
         enough = asyncio.Event()
 
-        async def run(command: Sequence[str], timeout: float) -> tuple[int, str]:
+        async def run(command: Sequence[str], timeout: float | None) -> tuple[int, str]:
             nonlocal seen
             seen += 1
             if seen > looks:
@@ -241,7 +242,7 @@ def test_no_more_looks_at_once_than_slots() -> None:
         running = most = 0
         enough = asyncio.Event()
 
-        async def run(command: Sequence[str], timeout: float) -> tuple[int, str]:
+        async def run(command: Sequence[str], timeout: float | None) -> tuple[int, str]:
             nonlocal running, most
             running += 1
             most = max(most, running)

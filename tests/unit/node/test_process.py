@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -140,56 +141,114 @@ def test_root_runs_it_as_somebody_else(tmp_path: Path) -> None:
     assert output(tmp_path) == "65534\n"
 
 
-def stop(directory: Path, script: str, grace: float) -> tuple[Exit, float]:
-    """Starts a script that prints ``up``, stops it; how it ended and how long that took."""
+def end(directory: Path, script: str, *steps: str) -> Exit:
+    """Starts a script that prints ``up``, then does with it what the steps say; how it ended."""
 
-    async def scenario() -> tuple[Exit, float]:
+    async def scenario() -> Exit:
         container = await Processes(MARK).start(shell(directory, script))
-        await until(lambda: "up" in output(directory))
-        begun = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             ended = tasks.create_task(container.wait())
-            tasks.create_task(container.stop(grace))
-        return ended.result(), time.monotonic() - begun
+            await until(lambda: "up" in output(directory))
+            for step in steps:
+                await getattr(container, step)()
+        return ended.result()
 
     return asyncio.run(scenario())
 
 
-def test_sigterm_comes_first(tmp_path: Path) -> None:
-    script = "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done"
-    assert stop(tmp_path, script, 30)[0] == Exit(0)
+def test_it_is_asked_to_end(tmp_path: Path) -> None:
+    assert end(tmp_path, "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done", "terminate") == Exit(0)
     assert output(tmp_path).endswith("bye\n")
 
 
-def test_sigkill_comes_after_the_grace_period(tmp_path: Path) -> None:
-    ended, took = stop(tmp_path, "trap '' TERM; echo up; while :; do sleep 0.01; done", 0.2)
-    assert ended == Exit(137, 9)
-    assert 0.2 <= took < 2
+def test_it_is_asked_once_however_many_ask(tmp_path: Path) -> None:
+    script = "trap 'echo asked' TERM; echo up; while :; do sleep 0.01; done"
+
+    async def scenario() -> None:
+        container = await Processes(MARK).start(shell(tmp_path, script))
+        ended = asyncio.ensure_future(container.wait())
+        await until(lambda: "up" in output(tmp_path))
+        given_up = asyncio.ensure_future(container.terminate())
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(container.terminate(), container.terminate())
+        await until(lambda: "asked" in output(tmp_path))
+        await container.terminate()
+        await container.kill()
+        await ended
+
+    asyncio.run(scenario())
+    assert output(tmp_path).count("asked") == 1
 
 
-def test_without_grace_there_is_no_sigterm(tmp_path: Path) -> None:
-    assert stop(tmp_path, "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done", 0)[0] == Exit(137, 9)
-    assert "bye" not in output(tmp_path)
+def test_it_is_killed_whether_it_was_asked_or_not(tmp_path: Path) -> None:
+    script = "trap '' TERM; echo up; while :; do sleep 0.01; done"
+    assert end(tmp_path / "a", script, "terminate", "kill") == Exit(137, 9)
+    assert end(tmp_path / "b", script, "kill") == Exit(137, 9)
 
 
-def test_children_of_a_shell_may_use_the_grace_period_after_the_shell_has_ended(tmp_path: Path) -> None:
-    child = "trap 'sleep 0.2; echo served; exit' TERM; while :; do sleep 0.01; done"
-    stop(tmp_path, f'sh -c "{child}" & echo up; wait', 5)
+def test_children_of_a_shell_may_go_on_after_the_shell_has_ended(tmp_path: Path) -> None:
+    child = "trap 'sleep 0.2; echo served; exit' TERM; echo up; while :; do sleep 0.01; done"
+    end(tmp_path, f'sh -c "{child}" & wait', "terminate")
     assert output(tmp_path).endswith("served\n")
 
 
-def test_less_grace_may_be_given_later(tmp_path: Path) -> None:
+def test_once_it_is_over_nobody_is_signalled_any_more(tmp_path: Path) -> None:
     async def scenario() -> None:
-        container = await Processes(MARK).start(shell(tmp_path, "trap '' TERM; echo up; while :; do sleep 0.01; done"))
-        await until(lambda: "up" in output(tmp_path))
-        async with asyncio.TaskGroup() as tasks:
-            ended = tasks.create_task(container.wait())
-            tasks.create_task(container.stop(60))
-            await asyncio.sleep(0.02)
-            tasks.create_task(container.stop(0))
-        assert ended.result() == Exit(137, 9)
+        container = await Processes(MARK).start(shell(tmp_path, "exit 0"))
+        await container.wait()
+        await container.terminate()
+        await container.kill()
 
     asyncio.run(scenario())
+
+
+def test_where_nobody_waits_any_more_nothing_runs_on(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        processes, found = Processes(MARK), shell(tmp_path, f"{GRANDCHILDREN} while :; do sleep 0.01; done")
+        container = await processes.start(found)
+        waiting = asyncio.ensure_future(container.wait())
+        await until(lambda: len(output(tmp_path).split()) == 4)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await processes.clear(found.pod)
+        assert found.log.closed
+        assert not [word for word in output(tmp_path).split() if alive(int(word))]
+        assert not alive(int(container.id.removeprefix("process://")))
+
+    asyncio.run(scenario())
+
+
+def test_a_pod_has_the_user_s_limit_of_open_files_and_not_ours(tmp_path: Path) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    program = f"""
+import asyncio, os, resource, sys
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from pierhead.node.logs import Log
+from pierhead.node.process import Processes
+from pierhead.node.runtime import Launch
+resource.setrlimit(resource.RLIMIT_NOFILE, ({hard}, {hard}))
+async def main():
+    log = Log.begun(Path(r"{tmp_path}") / "0.log")
+    script = "ulimit -Sn; ulimit -Hn"
+    found = Launch("uid", "web", ["sh", "-c", script], {{"PATH": os.environ["PATH"]}}, log)
+    await (await Processes("{MARK}").start(found)).wait()
+asyncio.run(main())
+"""
+    subprocess.run(["sh", "-c", 'ulimit -Sn 256; exec "$@"', "sh", sys.executable, "-c", program], check=True)
+    assert output(tmp_path).split() == ["256", str(hard)]
+
+
+def test_no_descriptor_of_ours_is_a_pod_s(tmp_path: Path) -> None:
+    with (tmp_path / "secret").open("wb") as secret:
+        os.set_inheritable(secret.fileno(), True)
+
+        async def scenario() -> None:
+            await (await Processes(MARK).start(shell(tmp_path, "exec ls -l /proc/self/fd"))).wait()
+
+        asyncio.run(scenario())
+    assert "secret" not in output(tmp_path)
 
 
 GRANDCHILDREN = """
@@ -221,9 +280,9 @@ def test_containers_of_one_pod_are_trees_of_their_own(tmp_path: Path) -> None:
         second = Launch(first.pod, "sidecar", ["sleep", "1000"], first.environment, Log.begun(tmp_path / "b" / "0.log"))
         one, two = await processes.start(first), await processes.start(second)
         other = asyncio.ensure_future(two.wait())
-        await asyncio.gather(one.wait(), one.stop(5))
+        await asyncio.gather(one.wait(), one.terminate())
         assert alive(int(two.id.removeprefix("process://")))
-        await two.stop(0)
+        await two.kill()
         await other
 
     asyncio.run(scenario())
@@ -235,7 +294,7 @@ def with_container(directory: Path, script: str, use: Callable[[Process], Awaita
         ended = asyncio.ensure_future(container.wait())
         await until(lambda: "up" in output(directory))
         await use(container)
-        await container.stop(0)
+        await container.kill()
         await ended
 
     asyncio.run(scenario())
@@ -370,7 +429,7 @@ def test_many_processes_start_quickly(tmp_path: Path) -> None:
         containers = [await processes.start(launch(tmp_path / str(i), "sleep", "1000")) for i in range(20)]
         took = time.monotonic() - begun
         waits = [asyncio.ensure_future(container.wait()) for container in containers]
-        await asyncio.gather(*(container.stop(0) for container in containers))
+        await asyncio.gather(*(container.kill() for container in containers))
         await asyncio.gather(*waits)
         return took
 
