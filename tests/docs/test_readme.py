@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from running import PIERHEAD, ranges, running
+from running import PIERHEAD, ROOT, ranges, running, usable_by_pods
 
-ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"<!-- test: five-minutes -->\n```console\n(.*?)```", re.DOTALL)
 
 
@@ -27,15 +26,6 @@ def steps(text: str) -> Iterator[tuple[str, str]]:
 def matches(expected: str, actual: str) -> bool:
     pattern = ".*".join(re.escape(piece) for piece in expected.strip().split("…"))
     return re.fullmatch(pattern, actual.replace("\r", "").strip(), re.DOTALL) is not None
-
-
-def usable_by_pods() -> bool:
-    """As root, pods run as nobody: whether that account can use this checkout and its interpreter, as the README asks."""
-    if os.geteuid():
-        return True
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    look = f"cd {ROOT} && {PIERHEAD.with_name('python3')} -c 'import PIL'"
-    return subprocess.run([*nobody, "sh", "-c", look], capture_output=True, check=False).returncode == 0
 
 
 def test_the_first_five_minutes(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ import pytest
 
 from e2e.backends import eventually, pod
 from netns import ORDINARY, network_namespace
-from running import PIERHEAD, Region, running
+from running import PIERHEAD, ROOT, Region, running
 
-ROOT = Path(__file__).parents[2]
 LINE = "sysctl net.ipv4.ip_unprivileged_port_start=80"
 ASK = 'exec 3<>"/dev/tcp/$0/80" && echo hi >&3 && head -c 12 <&3'
 

@@ -9,9 +9,8 @@ import venv
 import zipfile
 from pathlib import Path
 
-from running import running
+from running import ROOT, running
 
-ROOT = Path(__file__).parents[2]
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "NOTICE")
 
 
