@@ -108,7 +108,7 @@ class ApiServer:
         except ApiError as error:
             found = answer.of_error(error, request.fallback)
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%s %r failed", request.method, request.path)
             found = answer.of_error(internal("the cause is in the server's log"), request.fallback)
         if isinstance(found, Chunks):
             await while_connected(receive, self._send_chunks(found, request, route, send))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 
+from pierhead.errors import StoreFailed
 from pierhead.store import Store
+
+log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 300.0
 """As long as the real server's etcd keeps it."""
 KEEP_REVISIONS = 10_000
 """What is younger than this many revisions stays however old it is."""
+MOST_REVISIONS = 100_000
+"""And no more than this many stay however young they are: history lives in memory."""
 LOOK_EVERY = 30.0
 
 
@@ -21,7 +27,7 @@ class Window:
         self._marks: deque[tuple[float, int]] = deque()
 
     def forgettable(self, now: float, revision: int) -> int:
-        """The newest revision that is older than both bounds; 0: none.
+        """The newest revision that is older than both bounds, or than the last one; 0: none.
 
         ``revision``: the last published one, now.
         """
@@ -31,7 +37,7 @@ class Window:
             old = self._marks.popleft()[1]
         if old:
             self._marks.appendleft((now - KEEP_SECONDS, old))
-        return max(0, min(old, revision - KEEP_REVISIONS))
+        return max(0, min(old, revision - KEEP_REVISIONS), revision - MOST_REVISIONS)
 
 
 async def compact(store: Store) -> None:
@@ -42,4 +48,7 @@ async def compact(store: Store) -> None:
         await asyncio.sleep(LOOK_EVERY)
         revision = window.forgettable(loop.time(), store.revision)
         if revision > store.compacted:
-            await store.compact(revision)
+            try:
+                await store.compact(revision)
+            except StoreFailed as failure:  # a full disk, perhaps: reads go on, and so do we
+                log.warning("history was not compacted: %s", failure)

@@ -121,6 +121,8 @@ def _read_token(token: str) -> tuple[int, str]:
         fields = msgspec.json.decode(text, type=_Token)
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise bad_request(f"continue key is not valid: {error}") from error
+    if fields.rv <= 0:
+        raise bad_request(f"continue key is not valid: incorrect encoded start resourceVersion ({fields.rv})")
     return fields.rv, fields.start
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from pierhead.apiserver import table
 from pierhead.apiserver.answer import warning_headers
 from pierhead.apiserver.options import ListOptions, list_options
 from pierhead.apiserver.reads import parse_revision, selected, too_large
@@ -45,38 +46,64 @@ class Streams:
             ApiError: before anything was sent: 400, 406, 422, 429, 500 for a revision that is no number.
         """
         options = list_options(request, watch=True)
-        watch = _Watch(route, selected(request, route), _form(request), _after(options), ended=bool(options.initial))
+        watch = _Watch(
+            route, selected(request, route), _form(request), *self._place(options), ended=bool(options.initial)
+        )
         client = f"{request.identity.user} at {request.client}" if request.client else ""
-        self._hub.admit(client)
-        headers = [(b"content-type", b"application/json"), *warning_headers(route.kind)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        seam = scope.get("extensions", {}).get(EXTENSION)
-        sink = DirectSink(seam["pipe"]) if seam else BufferedSink(send)
-        watcher = Watcher(sink, client, bookmarks=options.bookmarks)
-        async with asyncio.TaskGroup() as group:
-            listening = group.create_task(_hung_up(receive, sink.close))
-            try:
-                async with asyncio.timeout(_seconds(options)):
-                    await self._follow(watch, watcher, sink)
-            except TimeoutError:
-                pass
-            finally:
-                self._hub.close(watcher)
-                listening.cancel()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        with self._hub.admitted(client):
+            headers = [(b"content-type", b"application/json"), *warning_headers(route.kind)]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            seam = scope.get("extensions", {}).get(EXTENSION)
+            sink = DirectSink(seam["pipe"]) if seam else BufferedSink(send)
+            watcher = Watcher(sink, client, bookmarks=options.bookmarks)
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(_hung_up(receive, sink.close))
+                try:
+                    async with asyncio.timeout(_seconds(options)):
+                        await self._follow(watch, watcher, sink)
+                except TimeoutError:
+                    pass
+                finally:
+                    self._hub.close(watcher)
+                    listening.cancel()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _place(self, options: ListOptions) -> tuple[int, int | None]:
+        """(the revision that must have been reached, the one the client has seen); None: it wants the state first."""
+        revision = parse_revision(options.revision)
+        if options.initial:
+            return revision, None
+        if options.initial is None:
+            return revision, revision or None
+        return revision, revision or self._store.revision
 
     async def _follow(self, watch: _Watch, watcher: Watcher, sink: DirectSink | BufferedSink) -> None:
-        after = watch.after
-        if after is not None and after > self._store.revision:
-            await asyncio.sleep(FUTURE_WAIT)
         try:
-            if after is not None and after > self._store.revision:
-                raise too_large(after, self._store.revision)
-            self._hub.open(watch.route, watch.selection, watch.form, watcher, after=after, ended=watch.ended)
+            await self._reach(watch.reached)
+            self._hub.open(watch.route, watch.selection, watch.form, watcher, after=watch.after, ended=watch.ended)
         except ApiError as error:
             sink.write(Frame(error_line(error)))
             sink.close()
         await sink.run()
+
+    async def _reach(self, revision: int) -> None:
+        """Waits a little for a revision that this server has not seen yet.
+
+        Raises:
+            ApiError: 504 when it does not come.
+        """
+        reached = asyncio.Event()
+        current = self._store.revision
+        if revision <= current:
+            return
+        end = self._store.watch("", current, lambda events: reached.set() if events[-1].revision >= revision else None)
+        try:
+            async with asyncio.timeout(FUTURE_WAIT):
+                await reached.wait()
+        except TimeoutError:
+            raise too_large(revision, self._store.revision) from None
+        finally:
+            end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +113,8 @@ class _Watch:
     route: Route
     selection: Selection
     form: Form
+    reached: int
+    """The revision that the server must have seen."""
     after: int | None
     """None: the state comes first."""
     ended: bool
@@ -95,15 +124,8 @@ class _Watch:
 def _form(request: Request) -> Form:
     """A watch is a stream of JSON lines, in any of the views."""
     asked = negotiate(request, STREAMED)
+    table.check_included(asked)
     return Form(view=asked.view, version=asked.version, include=asked.include)
-
-
-def _after(options: ListOptions) -> int | None:
-    """The revision the client has seen. None: it wants the state first."""
-    revision = parse_revision(options.revision)
-    if options.initial:
-        return None
-    return revision or None
 
 
 def _seconds(options: ListOptions) -> float:

@@ -34,19 +34,24 @@ def partial(value: bytes, version: str = "v1") -> bytes:
     )
 
 
+def check_included(form: Form) -> None:
+    """Raises: ApiError 400 for an ``includeObject`` nobody knows."""
+    if form.include not in ("", "Metadata", "Object", "None"):
+        text = "must be 'Metadata', 'Object', 'None', or empty"
+        raise bad_request(
+            f'Unable to convert to Table as requested: includeObject: Invalid value: "{form.include}": {text}'
+        )
+
+
 def render(
     kind: Kind, values: Iterable[bytes], metadata: Mapping[str, Any], form: Form, *, heading: bool = True
 ) -> bytes:
     """``values``: objects as stored. ``metadata``: of the list. ``heading``: a watch shows the columns only once.
 
     Raises:
-        ApiError: 400 for an ``includeObject`` nobody knows.
+        ApiError: as ``check_included``.
     """
-    if form.include not in ("", "Metadata", "Object", "None"):
-        text = "must be 'Metadata', 'Object', 'None', or empty"
-        raise bad_request(
-            f'Unable to convert to Table as requested: includeObject: Invalid value: "{form.include}": {text}'
-        )
+    check_included(form)
     now = time.time()
     columns = kind.columns or DEFAULT
     table = {

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeAlias
 
 import msgspec
@@ -103,12 +104,13 @@ class Feed:
             value = table.partial(value, self.form.version)
         return b'{"type":"%s","object":%s}\n' % (what, value)
 
-    def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
+    def bookmark(self, revision: int, *, initial_end: bool = False, heading: bool = False) -> bytes:
         """``initial_end``: the one that ends the initial events."""
         metadata: dict[str, object] = {"resourceVersion": str(revision)}
         if initial_end:
             metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
-        return self.line(b"BOOKMARK", opening(self.kind) + b'"metadata":' + msgspec.json.encode(metadata) + b"}")
+        empty = opening(self.kind) + b'"metadata":' + msgspec.json.encode(metadata) + b"}"
+        return self.line(b"BOOKMARK", empty, heading=heading)
 
 
 class Hub:
@@ -128,15 +130,23 @@ class Hub:
         """How many watches are open."""
         return self._clients.total()
 
-    def admit(self, client: str) -> None:
-        """May this client open one more watch? Empty: somebody in this process, who may.
+    @contextmanager
+    def admitted(self, client: str) -> Iterator[None]:
+        """Counts one more watch of this client while the block lasts. Empty: somebody in this process, who may have any number.
 
         Raises:
-            ApiError: 429.
+            ApiError: 429 when it has too many.
         """
         if client and self._clients[client] >= WATCHES_PER_CLIENT:
             text = f"this client has {WATCHES_PER_CLIENT} watches open already"
             raise ApiError(429, "TooManyRequests", text, details={"retryAfterSeconds": 1}, retry_after=1)
+        self._clients[client] += 1
+        try:
+            yield
+        finally:
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]
 
     def open(
         self, route: Route, selection: Selection, form: Form, watcher: Watcher, *, after: int | None, ended: bool
@@ -152,11 +162,10 @@ class Hub:
         feed = self._feed(route, selection, form)
         first = self._state(feed) if after is None else self._missed(feed, after)
         if ended and watcher.bookmarks:
-            first += feed.bookmark(self._store.revision, initial_end=True)
+            first += feed.bookmark(self._store.revision, initial_end=True, heading=not first)
         watcher.feed, watcher.heading = feed, not first
         self._feeds.setdefault(feed.kind.resource, {})[feed.shape] = feed
         feed.watchers.add(watcher)
-        self._clients[watcher.client] += 1
         if first:
             watcher.sink.write(Frame(first))
 
@@ -166,7 +175,6 @@ class Hub:
         if feed is None:
             return
         feed.watchers.discard(watcher)
-        self._clients[watcher.client] -= 1
         if not feed.watchers:
             shapes = self._feeds[feed.kind.resource]
             shapes.pop(feed.shape, None)
@@ -193,9 +201,8 @@ class Hub:
             await asyncio.sleep(BOOKMARK_EVERY)
             self.flush()
             for feed in self._all():
-                if any(watcher.bookmarks for watcher in feed.watchers):
-                    frame = Frame(feed.bookmark(self._store.revision))
-                    self._send([watcher for watcher in feed.watchers if watcher.bookmarks], frame)
+                wanted = [watcher for watcher in feed.watchers if watcher.bookmarks]
+                self._show(feed, wanted, partial(feed.bookmark, self._store.revision))
 
     def flush(self) -> None:
         """Sends what has been published since the last time."""
@@ -206,7 +213,7 @@ class Hub:
         for resource, found in changes.items():
             for feed in list(self._feeds.get(resource, {}).values()):
                 try:
-                    self._tell(feed, found)
+                    self._show(feed, feed.watchers, partial(feed.lines, found))
                 except Exception:
                     # What one shape cannot show must not keep events from the others; its watchers list again.
                     log.exception("events of %s could not be shown as %r", resource, feed.form)
@@ -217,12 +224,13 @@ class Hub:
             asyncio.get_running_loop().call_soon(self.flush)
         self._pending.extend(events)
 
-    def _tell(self, feed: Feed, changes: Sequence[_Change]) -> None:
+    def _show(self, feed: Feed, watchers: Collection[Watcher], lines: Callable[..., bytes]) -> None:
+        """Sends the same lines to all of them, but ``heading`` ones to those who have not seen a Table's columns yet."""
         titled = feed.form.view == "Table"
-        for heading in (False, True) if titled else (False,):
-            watchers = [watcher for watcher in feed.watchers if not titled or watcher.heading == heading]
-            if watchers and (lines := feed.lines(changes, heading=heading)):
-                self._send(watchers, Frame(lines))
+        for heading in (False, True):  # who has just been shown the columns is not told twice
+            mine = [watcher for watcher in watchers if (titled and watcher.heading) == heading]
+            if mine and (found := lines(heading=heading)):
+                self._send(mine, Frame(found))
 
     def _send(self, watchers: Sequence[Watcher], frame: Frame) -> None:
         for watcher in watchers:

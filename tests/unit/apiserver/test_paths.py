@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pierhead.apiserver import health
-from pierhead.apiserver.history import KEEP_REVISIONS, KEEP_SECONDS, Window
 from pierhead.apiserver.request import Request
 from scenes import Region, play
 
@@ -68,22 +65,3 @@ def test_a_failure_of_ours_is_a_status_and_shows_no_traceback(monkeypatch: pytes
         assert b"secret" not in got.body
 
     play(scene)
-
-
-@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 3000)), min_size=1))
-def test_history_is_kept_for_its_time_and_its_length(steps: list[tuple[float, int]]) -> None:
-    window, now, revision = Window(), 0.0, 0
-    past = [(0.0, 0)]
-    for seconds, writes in steps:
-        now, revision = now + seconds, revision + writes
-        past.append((now, revision))
-        forgettable = window.forgettable(now, revision)
-        assert forgettable <= max(0, revision - KEEP_REVISIONS)
-        assert all(forgettable <= then for moment, then in past if moment > now - KEEP_SECONDS)
-
-
-def test_old_history_is_forgotten() -> None:
-    window = Window()
-    assert window.forgettable(0, 50_000) == 0
-    assert window.forgettable(KEEP_SECONDS, 70_000) == 50_000
-    assert window.forgettable(KEEP_SECONDS + 1, 55_000) == 45_000

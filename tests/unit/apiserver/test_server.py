@@ -104,7 +104,8 @@ def test_headers_that_trickle_get_no_more_time() -> None:
                 await asyncio.sleep(0.01)
 
         trickling = asyncio.create_task(trickle())
-        assert (await reader.read()).startswith(b"HTTP/1.1 408")
+        # No further than the first line: what is sent to a closed connection resets it, and that may be all one reads then.
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
         trickling.cancel()
         writer.close()
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from asgi import Direct
-from pierhead.apiserver import stream
+from pierhead.api.kinds import CONFIG_MAP
+from pierhead.apiserver import stream, watch
+from pierhead.apiserver.request import Form
+from pierhead.apiserver.router import Route
+from pierhead.apiserver.selection import selection
 from pierhead.apiserver.sink import BUFFER_BYTES, BufferedSink, DirectSink, Frame
-from pierhead.apiserver.watch import WATCHES_PER_CLIENT, Hub
+from pierhead.apiserver.watch import WATCHES_PER_CLIENT, Hub, Watcher
 from pierhead.errors import ApiError
 from scenes import Region, play
 
@@ -142,6 +147,25 @@ def test_a_table_shows_its_columns_once() -> None:
     play(scene)
 
 
+def test_a_bookmark_that_comes_first_shows_the_columns_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "BOOKMARK_EVERY", 0.001)
+
+    async def scene(region: Region) -> None:
+        accept = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+        initial = "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(region.app.run())
+            for asked in ("", initial):
+                async with region.admin.stream(f"{WATCH}&allowWatchBookmarks=true{asked}", accept) as events:
+                    first, second = await anext(events), await anext(events)
+                    assert [first["type"], second["type"]] == ["BOOKMARK", "BOOKMARK"]
+                    assert first["object"]["columnDefinitions"][0]["name"] == "Name"
+                    assert second["object"]["columnDefinitions"] is None
+            running.cancel()
+
+    play(scene)
+
+
 def test_a_history_that_is_gone_is_an_event() -> None:
     async def scene(region: Region) -> None:
         first = await region.configmap("a")
@@ -162,6 +186,29 @@ def test_a_future_that_does_not_come_is_an_event(monkeypatch: pytest.MonkeyPatch
         async with region.admin.stream(f"{WATCH}&resourceVersion=99999999") as events:
             event = await anext(events)
             assert (event["type"], event["object"]["reason"]) == ("ERROR", "Timeout")
+
+    play(scene)
+
+
+def test_a_future_that_comes_is_waited_for_no_longer_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "FUTURE_WAIT", 1e6)
+
+    async def scene(region: Region) -> None:
+        async with region.admin.stream(f"{WATCH}&resourceVersion={region.store.revision + 2}") as events:
+            for name in ("a", "b", "c"):
+                await region.configmap(name)
+            assert await take(events, 1) == [("ADDED", "c")]
+
+    play(scene)
+
+
+def test_who_wants_no_state_and_names_no_revision_sees_what_comes() -> None:
+    async def scene(region: Region) -> None:
+        await region.configmap("a")
+        asked = "&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"
+        async with region.admin.stream(WATCH + asked) as events:
+            await region.configmap("b")
+            assert await take(events, 1) == [("ADDED", "b")]
 
     play(scene)
 
@@ -187,11 +234,13 @@ def test_a_watch_ends_after_its_time_and_when_the_server_stops() -> None:
         ("resourceVersionMatch=Exact&resourceVersion=1", 422),
         ("labelSelector=a%20b", 400),
         ("timeoutSeconds=x", 400),
+        ("includeObject=Foo", 400),
     ],
 )
 def test_what_cannot_be_watched(query: str, code: int) -> None:
     async def scene(region: Region) -> None:
-        assert (await region.admin("GET", f"{WATCH}&{query}")).status == code
+        accept = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+        assert (await region.admin("GET", f"{WATCH}&{query}", headers=accept)).status == code
 
     play(scene)
 
@@ -209,18 +258,12 @@ def test_watchers_of_one_shape_share_their_frames() -> None:
             def close(self) -> None:
                 pass
 
-        from pierhead.api.kinds import CONFIG_MAP
-        from pierhead.apiserver.request import Form
-        from pierhead.apiserver.router import Route
-        from pierhead.apiserver.selection import selection
-        from pierhead.apiserver.watch import Watcher
-
         route = Route(CONFIG_MAP, "watch", "default")
         for _ in range(3):
             wanted = selection(CONFIG_MAP, "", "")
             hub.open(route, wanted, Form(), Watcher(Sink(), ""), after=region.store.revision, ended=False)
         await region.configmap("a")
-        await asyncio.sleep(0)
+        hub.flush()
         assert len(frames) == 3
         assert frames[0] is frames[1] is frames[2]
         hub.close_all()
@@ -231,13 +274,16 @@ def test_watchers_of_one_shape_share_their_frames() -> None:
 def test_a_client_may_open_only_so_many() -> None:
     async def scene(region: Region) -> None:
         hub = Hub(region.store)
-        hub.admit("somebody")
-        hub._clients["somebody"] = WATCHES_PER_CLIENT
-        with pytest.raises(ApiError) as refused:
-            hub.admit("somebody")
-        assert refused.value.code == 429
-        hub.admit("somebody else")
-        hub.admit("")
+        with ExitStack() as held:
+            for _ in range(WATCHES_PER_CLIENT):
+                held.enter_context(hub.admitted("somebody"))
+            with pytest.raises(ApiError) as refused, hub.admitted("somebody"):
+                pass
+            assert refused.value.code == 429
+            with hub.admitted("somebody else"), hub.admitted(""):
+                assert hub.watching == WATCHES_PER_CLIENT + 2
+        with hub.admitted("somebody"):
+            assert hub.watching == 1
         hub.close_all()
 
     play(scene)
