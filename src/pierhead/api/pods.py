@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
 from pierhead.api import Tree
 from pierhead.api.pods_scheduling import GATED, add_tolerations
@@ -10,13 +11,16 @@ from pierhead.api.pods_update import status_causes, update_causes
 from pierhead.api.pods_validation import spec_causes
 from pierhead.api.pods_warnings import spec_warnings
 from pierhead.api.quantities import parse
-from pierhead.api.rules import forbidden_field
+from pierhead.api.rules import forbidden_field, invalid_value
 from pierhead.api.strategy import Strategy, Write
 from pierhead.errors import Cause, forbidden
 
 RUNTIME_CLASSES = ("process", "external", "podman")
 """How pods can run here; none means the first."""
 PRIORITY = 0
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+"""Of two pods a ReplicaSet gives up the one with the smaller number first."""
+_is_cost = re.compile("-?(0|[1-9][0-9]{0,9})").fullmatch
 PREEMPTION = "PreemptLowerPriority"
 
 
@@ -56,7 +60,7 @@ class PodStrategy(Strategy):
 
     def validate(self, obj: Tree, write: Write) -> list[Cause]:
         spec = obj["spec"]
-        causes = spec_causes("spec", spec)
+        causes = [*_annotations(obj["metadata"].get("annotations") or {}), *spec_causes("spec", spec)]
         if spec.get("nodeName") and spec.get("schedulingGates"):
             causes.append(forbidden_field("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
         return causes
@@ -64,7 +68,9 @@ class PodStrategy(Strategy):
     def validate_update(self, obj: Tree, old: Tree, write: Write) -> list[Cause]:
         if write.subresource == "binding":
             return []
-        return status_causes(obj, old) if write.subresource == "status" else update_causes(obj, old)
+        if write.subresource == "status":
+            return status_causes(obj, old)
+        return [*_annotations(obj["metadata"].get("annotations") or {}), *update_causes(obj, old)]
 
     def warnings(self, obj: Tree, old: Tree | None) -> list[str]:
         return [] if old is not None and old["spec"] == obj["spec"] else spec_warnings("spec", obj["spec"])
@@ -81,6 +87,14 @@ class PodStrategy(Strategy):
             "status.podIP": status.get("podIP") or "",
             "status.nominatedNodeName": status.get("nominatedNodeName") or "",
         }
+
+
+def _annotations(annotations: Mapping[str, str]) -> list[Cause]:
+    """``controller.kubernetes.io/pod-deletion-cost``: a ReplicaSet compares numbers."""
+    cost = annotations.get(DELETION_COST)
+    if cost is None or (_is_cost(cost) and -(2**31) <= int(cost) < 2**31):
+        return []
+    return [invalid_value(f"metadata.annotations[{DELETION_COST}]", cost, "must be a 32bit integer")]
 
 
 def qos_class(spec: Tree) -> str:

@@ -19,6 +19,7 @@ from pierhead.api.rules import (
     port_name,
     port_number,
     protocol_causes,
+    qualified_name,
     required,
 )
 from pierhead.errors import Cause
@@ -33,6 +34,11 @@ POD_FIELDS = (
 )  # fmt: skip
 """What an environment variable can take from its pod."""
 
+_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+_QUOTAS = (
+    "configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets", "services", "storage",
+)  # fmt: skip
+"""Resources of which a namespace can be given so and so many, and a container cannot."""
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 _is_variable = re.compile("[ -<>-~]+").fullmatch
 _VARIABLE_TEXT = "a valid environment variable name must consist only of printable ASCII characters other than '='"
@@ -79,6 +85,7 @@ def _common(path: str, container: Tree, volumes: Collection[str]) -> list[Cause]
         causes.append(not_supported(f"{path}.terminationMessagePolicy", policy or "", MESSAGE_POLICIES))
     causes += _ports(f"{path}.ports", container.get("ports") or [])
     causes += _environment(f"{path}.env", container.get("env") or [])
+    causes += _env_from(f"{path}.envFrom", container.get("envFrom") or [])
     causes += _mounts(f"{path}.volumeMounts", container.get("volumeMounts") or [], volumes)
     if container.get("imagePullPolicy") not in PULL_POLICIES:
         causes.append(not_supported(f"{path}.imagePullPolicy", container.get("imagePullPolicy") or "", PULL_POLICIES))
@@ -129,6 +136,23 @@ def _environment(path: str, variables: Sequence[Tree]) -> list[Cause]:
             causes.append(invalid_value(f"{here}.name", name, _VARIABLE_TEXT))
         if variable.get("valueFrom") is not None:
             causes += _value_from(f"{here}.valueFrom", variable)
+    return causes
+
+
+def _env_from(path: str, sources: Sequence[Tree]) -> list[Cause]:
+    causes = []
+    for place, source in enumerate(sources):
+        here, prefix = f"{path}[{place}]", source.get("prefix") or ""
+        if prefix and not _is_variable(prefix):
+            causes.append(invalid_value(f"{here}.prefix", prefix, _VARIABLE_TEXT))
+        given = [name for name in ("configMapRef", "secretRef") if source.get(name) is not None]
+        causes += [required(f"{here}.{name}.name") for name in given if not source[name].get("name")]
+        if len(given) != 1:
+            one, many = (
+                "must specify one of: `configMapRef` or `secretRef`",
+                "may not have more than one field specified at a time",
+            )
+            causes.append(invalid_value(path, "", many if given else one))
     return causes
 
 
@@ -186,12 +210,23 @@ def _resources(path: str, resources: Tree) -> list[Cause]:
     for kind, amounts in (("limits", limits), ("requests", requests)):
         for name, amount in sorted(amounts.items()):
             here = f"{path}.{kind}[{name}]"
+            causes += _resource_name(here, name)
             if parse(amount).nano < 0:
                 causes.append(invalid_value(here, amount, "must be greater than or equal to 0"))
             elif kind == "requests" and name in limits and parse(amount).nano > parse(limits[name]).nano:
                 text = f"must be less than or equal to {name} limit of {limits[name]}"
                 causes.append(invalid_value(here, amount, text))
     return causes
+
+
+def _resource_name(path: str, name: str) -> list[Cause]:
+    """What a container can ask for: the resources of every machine, or one that its name says whose it is."""
+    if texts := qualified_name(name):
+        return invalid_values(path, name, texts)
+    if "/" in name or name in _RESOURCES or name.startswith("hugepages-"):
+        return []
+    texts = [] if name in _QUOTAS else ["must be a standard resource type or fully qualified"]
+    return invalid_values(path, name, [*texts, "must be a standard resource for containers"])
 
 
 def _security(path: str, context: Tree) -> list[Cause]:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from pierhead.api import Tree
+from pierhead.api.pods import DELETION_COST
 from pierhead.api.selectors import LabelSelector, from_tree
 from pierhead.api.views import Condition, OwnerReference, Pod, ReplicaSet, ReplicaSetStatus
 
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 BURST = 500
 """Pods created or deleted in one go."""
 API_VERSION, KIND = "apps/v1", "ReplicaSet"
@@ -89,6 +89,7 @@ def _dispensable(pod: Pod, together: Mapping[str, int]) -> tuple[object, ...]:
 
 
 def _cost(pod: Pod) -> int:
+    """A write of the status can put anything there: what is no number counts for nothing."""
     try:
         return int(pod.metadata.annotations.get(DELETION_COST, "0"))
     except ValueError:

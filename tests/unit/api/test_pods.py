@@ -192,3 +192,15 @@ def test_a_status_that_makes_no_sense() -> None:
 def test_field_selectors() -> None:
     fields = POD.strategy.selectable(created(nodeName="n"))
     assert (fields["spec.nodeName"], fields["status.phase"], fields["spec.hostNetwork"]) == ("n", "Pending", "false")
+
+
+@pytest.mark.parametrize("cost", ["", "x", "+1", "01", "1.5", "2147483648", "9" * 5000])
+def test_the_cost_of_a_deletion_is_a_number(cost: str) -> None:
+    pod = created()
+    pod["metadata"]["annotations"] = {"controller.kubernetes.io/pod-deletion-cost": cost}
+    (cause,) = POD.strategy.validate(pod, WRITE)
+    assert cause.field == "metadata.annotations[controller.kubernetes.io/pod-deletion-cost]"
+    assert cause.message.endswith(": must be a 32bit integer")
+    for good in ("-2147483648", "0", "2147483647"):
+        pod["metadata"]["annotations"] = {"controller.kubernetes.io/pod-deletion-cost": good}
+        assert POD.strategy.validate(pod, WRITE) == []

@@ -294,3 +294,37 @@ def test_gates_have_names_each_once() -> None:
         'spec.schedulingGates[1]: Duplicate value: "a/b"',
         *2 * ['spec.schedulingGates[2]: Invalid value: ""'],
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "texts"),
+    [
+        ({"envFrom": [{"configMapRef": {"name": "a"}, "prefix": "A_"}, {"secretRef": {"name": "b"}}]}, []),
+        ({"envFrom": [{}]}, ['envFrom: Invalid value: "": must specify one of: `configMapRef` or `secretRef`']),
+        ({"envFrom": [{"secretRef": {}}]}, ["envFrom[0].secretRef.name: Required value"]),
+        (
+            {"envFrom": [{"configMapRef": {"name": "a"}, "secretRef": {"name": "b"}}]},
+            ['envFrom: Invalid value: "": may not have more than one field specified at a time'],
+        ),
+        ({"resources": {"limits": {"cpu": "1", "example.com/gpu": "1", "hugepages-2Mi": "2Mi"}}}, []),
+        (
+            {"resources": {"requests": {"cpus": "1"}}},
+            [
+                'resources.requests[cpus]: Invalid value: "cpus": must be a standard resource type or fully qualified',
+                'resources.requests[cpus]: Invalid value: "cpus": must be a standard resource for containers',
+            ],
+        ),
+        (
+            {"resources": {"requests": {"pods": "1"}}},
+            ['resources.requests[pods]: Invalid value: "pods": must be a standard resource for containers'],
+        ),
+    ],
+)
+def test_where_an_environment_comes_from_and_what_a_container_asks_for(
+    changes: dict[str, Any], texts: list[str]
+) -> None:
+    assert container(**changes) == texts
+
+
+def test_the_prefix_of_an_environment_is_part_of_names() -> None:
+    assert container(envFrom=[{"secretRef": {"name": "b"}, "prefix": "a=b"}])[0].startswith("envFrom[0].prefix: ")
