@@ -7,6 +7,7 @@ from pierhead.api.kind import Kind
 from pierhead.api.kinds import ENDPOINT_SLICE, ENDPOINTS, SERVICE
 from pierhead.api.kinds import NAMESPACE as NAMESPACES
 from pierhead.api.network import Network
+from pierhead.api.rules import family
 from pierhead.api.views import (
     Endpoint,
     EndpointAddress,
@@ -26,7 +27,6 @@ from pierhead.client.client import Client
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
 from pierhead.controllers.loop import Loop
-from pierhead.core.backing import family_of
 from pierhead.core.mirroring import SKIP_LABEL
 from pierhead.core.packing import SERVICE_LABEL
 
@@ -119,4 +119,4 @@ def endpoints_of(ip: str, port: int) -> Endpoints:
 def slice_of(ip: str, port: int) -> EndpointSlice:
     meta = ObjectMeta(NAME, namespace=NAMESPACE, labels={SERVICE_LABEL: NAME})
     endpoint = Endpoint((ip,), EndpointConditions(ready=True))
-    return EndpointSlice(meta, family_of(ip), (endpoint,), (EndpointPort("https", "TCP", port),))
+    return EndpointSlice(meta, family(ip), (endpoint,), (EndpointPort("https", "TCP", port),))

@@ -6,8 +6,8 @@ Rules: Kubernetes' endpoint controllers (pkg/controller/util/endpoint, podutil).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
 
+from pierhead.api.rules import family
 from pierhead.api.views import Container, Pod, Service, ServicePort
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
@@ -33,25 +33,17 @@ def is_candidate(pod: Pod, *, terminating: bool) -> bool:
     return terminating or pod.metadata.deletion_timestamp is None
 
 
-def addresses(pod: Pod, family: str) -> list[str]:
+def addresses(pod: Pod, wanted: str) -> list[str]:
     """The pod's addresses of ``IPv4`` or ``IPv6``; that they are addresses was checked when its status was written."""
     listed = [found.ip for found in pod.status.pod_ips] or [pod.status.pod_ip]
-    return [ip for ip in listed if (":" in ip) == (family == "IPv6")]
-
-
-def family_of(address: str) -> str:
-    """``IPv4``, ``IPv6``, or empty for a text that is no address."""
-    try:
-        return f"IPv{ip_address(address).version}"
-    except ValueError:
-        return ""
+    return [ip for ip in listed if (":" in ip) == (wanted == "IPv6")]
 
 
 def families(service: Service) -> tuple[str, ...]:
     """The families a Service wants endpoints of, its first one first."""
     if service.spec.ip_families:
         return service.spec.ip_families
-    if found := family_of(service.spec.cluster_ip):
+    if found := family(service.spec.cluster_ip):
         return (found,)
     return ("IPv4", "IPv6")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from pierhead.api.rules import family as family_of
 from pierhead.api.views import (
     Endpoint,
     EndpointAddress,
@@ -78,7 +79,7 @@ def _group(subset: EndpointSubset, family: str, limit: int) -> Group:
     found = [
         _endpoint(address, ready=ready)
         for address, ready in _members(subset)[:limit]
-        if backing.family_of(address.ip) == family
+        if family_of(address.ip) == family
     ]
     return Group(ports, found)
 
@@ -101,7 +102,7 @@ def _endpoint(address: EndpointAddress, *, ready: bool) -> Endpoint:
 
 def _notes(subsets: Iterable[EndpointSubset], limit: int) -> Iterable[Note]:
     skipped = sum(max(0, len(_members(subset)) - limit) for subset in subsets)
-    invalid = [address.ip for subset in subsets for address, _ in _members(subset) if not backing.family_of(address.ip)]
+    invalid = [address.ip for subset in subsets for address, _ in _members(subset) if not family_of(address.ip)]
     if invalid:
         yield Note("InvalidIPAddress", f"Skipped {len(invalid)} invalid IP addresses when mirroring to EndpointSlices")
     if skipped:
