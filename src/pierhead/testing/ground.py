@@ -1,0 +1,93 @@
+"""What test regions of one machine and one account share: certificates, and the parts of 127.0.0.0/8."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Literal
+
+from pierhead.api.network import Network
+from pierhead.errors import UsageError
+from pierhead.pki.credentials import Credentials, ensure
+from pierhead.region import machine, ranges
+
+LOOPBACK_PARTS = range(210, 254)
+"""127.N.0.0/16, far from what `pierhead up` takes by itself; each region has one for Services and pods."""
+CLAIM_PORT = 6443
+
+
+@contextmanager
+def network(mode: Literal["none", "loopback"]) -> Iterator[Network]:
+    """The network of one region, its own until the end of the block.
+
+    Raises:
+        UsageError: every part of 127.0.0.0/8 is taken.
+    """
+    if mode == "none":
+        yield ranges.choose("none")
+        return
+    part, claim = _claim()
+    with claim:
+        services, pods = ip_network(f"127.{part}.0.0/17"), ip_network(f"127.{part}.128.0/17")
+        yield ranges.choose("loopback", services=(services,), pods=(pods,), subnets=machine.subnets())
+
+
+def _claim() -> tuple[int, socket.socket]:
+    """A part is whose socket is bound in it: across accounts, and until its process has ended, however it ended."""
+    for part in LOOPBACK_PARTS:
+        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            claim.bind((f"127.{part}.255.254", CLAIM_PORT))
+        except OSError:
+            claim.close()
+        else:
+            return part, claim
+    raise UsageError(f"{len(LOOPBACK_PARTS)} test regions have a network on this machine", "close those nobody needs")
+
+
+@contextmanager
+def credentials(names: Sequence[str], spare: Path) -> Iterator[Credentials]:
+    """Certificates that are made once for an account and kept in its cache, and tokens of this region alone.
+
+    Nobody renews the files before the block has ended: read them in it. ``names``: what the certificate is good for, see
+    ``region.names``. ``spare``: a directory of the region's own, where the account has no cache that is only its own.
+
+    Raises:
+        UsageError: a file is there and cannot be read as what it should be.
+    """
+    directory = _cache("-".join(sorted(names))) or spare
+    with _held(directory):
+        found = ensure(directory, names, datetime.now(UTC))
+        made = [secrets.token_urlsafe(32) for _ in range(3)]
+        yield replace(found, admin=made[0], controller=made[1], node=made[2])
+
+
+def _cache(name: str) -> Path | None:
+    """None: there is no home, or it cannot be written, or others could read there."""
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        path = base / "pierhead" / "testing" / name
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
+    except (OSError, RuntimeError):
+        return None
+    return path if found.st_uid == os.geteuid() and not found.st_mode & 0o077 else None
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Processes that start at the same time make one set of files, not halves of several."""
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
