@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
 import stat
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,48 @@ def test_a_bad_option_is_one_clear_line(tmp_path: Path, option: str, value: str,
     assert len(done.stderr.splitlines()) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("arguments", "text", "step"),
+    [
+        (("up", "--network", "host"), "--network host", "loopback"),
+        (("up", "--proxy-mode", "nftables"), "--proxy-mode nftables", "userspace"),
+        (("up", "--colour"), "--colour", "pierhead up --help"),
+        (("apply",), "apply", "pierhead --help"),
+    ],
+)
+def test_what_is_not_there_is_one_line_and_the_next_step(arguments: tuple[str, ...], text: str, step: str) -> None:
+    done = pierhead(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    first, second = done.stderr.splitlines()
+    assert text in first
+    assert step in second
+
+
+def test_alone_it_says_what_it_can_do() -> None:
+    done = pierhead()
+    assert done.returncode == 0
+    assert {"up", "kubeconfig", "demo"} <= set(done.stdout.split())
+
+
+def test_a_reader_who_has_read_enough_does_not_end_the_region(tmp_path: Path) -> None:
+    command = [str(PIERHEAD), "up", "--data-dir", str(tmp_path), "--listen", "127.0.0.1:0", *OFFLINE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        process.stdout.close()
+        region = Region(process, tmp_path, [])
+
+        def url() -> str:
+            found = region.kubeconfig.read_text() if region.kubeconfig.exists() else ""
+            return "".join(re.findall(r"server: (\S+)", found))
+
+        region.lines.append(f"API {eventually(url, 'a kubeconfig')}")
+        assert region.call("GET", "/readyz") == (200, "ok")
+        process.terminate()
+        assert process.communicate()[1] == ""
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_cleanly_within_five_seconds(tmp_path: Path, number: signal.Signals) -> None:
     region = start(tmp_path / "d", *OFFLINE)
     began = time.monotonic()
@@ -113,6 +156,26 @@ def api_service_at(url: str) -> tuple[Any, ...]:
     return int(port), [{"addresses": [{"ip": host}], "ports": ports}]
 
 
+def running_with(argument: str) -> list[str]:
+    """The command lines of living processes that hold this argument."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            found.append(path.read_bytes().decode(errors="replace"))
+    return [line for line in found if argument in line]
+
+
+def test_a_demo_that_is_told_to_end_takes_its_region_with_it(tmp_path: Path) -> None:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen([str(PIERHEAD), "demo"], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        eventually(lambda: list(tmp_path.glob("pierhead-demo-*/kubeconfig")), "a region")
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
+    assert running_with(str(tmp_path)) == []
+
+
 def test_the_demo_tells_its_story() -> None:
     done = pierhead("demo", timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -121,14 +184,14 @@ def test_the_demo_tells_its_story() -> None:
 
 
 def test_pods_end_with_their_region(tmp_path: Path) -> None:
+    mark = str(tmp_path)
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "sleeper"},
-        "spec": {"containers": [{"name": "c", "image": "host", "command": ["sleep", "98765"]}]},
+        "spec": {"containers": [{"name": "c", "image": "host", "command": ["sh", "-c", "sleep 10000 & wait", mark]}]},
     }
     with running(tmp_path / "d", "--network", "loopback", *ranges("master", part=40)) as region:
         assert region.call("POST", "/api/v1/namespaces/default/pods", pod)[0] == 201
         region.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=20s")
-    marks = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not any(b"sleep\x0098765" in mark for mark in marks)
+    assert running_with(mark) == []

@@ -13,6 +13,9 @@ import click
 
 from pierhead.errors import UsageError
 
+INTERRUPTED = 130
+"""The exit code of a command that a signal ended before it was done, as shells have it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point ``pierhead``."""
@@ -20,10 +23,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         commands.main(
-            args=list(arguments) if arguments is not None else None, prog_name="pierhead", standalone_mode=True
+            args=list(arguments) if arguments is not None else None, prog_name="pierhead", standalone_mode=False
         )
     except UsageError as error:
-        click.echo(f"pierhead: {error}", err=True)
-        if error.hint:
-            click.echo(f"  {error.hint}", err=True)
-        sys.exit(1)
+        _fail(str(error), error.hint)
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        _fail(error.format_message(), f"see: {context.command_path if context else 'pierhead'} --help")
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+
+
+def _fail(message: str, hint: str) -> None:
+    click.echo(f"pierhead: {message}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
+    sys.exit(1)

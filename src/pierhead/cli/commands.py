@@ -9,10 +9,13 @@ import click
 from pierhead import __version__
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, prog_name="pierhead")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """The Service half of Kubernetes without the rest of it."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @commands.command()
@@ -22,12 +25,12 @@ def commands() -> None:
 )
 @click.option(
     "--network",
-    type=click.Choice(["auto", "none", "loopback"]),
     default="auto",
     show_default=True,
+    metavar="[auto|none|loopback]",
     help="loopback: pods and Services inside 127.0.0.0/8. none: the API and its controllers, no traffic.",
 )
-@click.option("--proxy-mode", type=click.Choice(["auto", "userspace"]), default="auto", show_default=True)
+@click.option("--proxy-mode", default="auto", show_default=True, metavar="[auto|userspace]")
 @click.option("--region", default="local", show_default=True, help="The region label of the node.")
 @click.option("--zone", default="local-a", show_default=True, help="The zone label of the node.")
 @click.option("--node-name", default="node-1", show_default=True)
@@ -55,7 +58,8 @@ def up(
     from pierhead.region.settings import Settings
 
     host, port = command.parse_listen(listen)
-    mode, why = command.choose_mode(network)
+    mode, why_network = command.choose_network(network)
+    why_proxy = command.choose_proxy(proxy_mode, mode)
     ground = ranges.choose(
         mode,
         services=ranges.parse("--service-cidr", service_cidr),
@@ -73,7 +77,7 @@ def up(
         node_name=command.name("--node-name", node_name),
         root_pods=allow_root_pods,
     )
-    command.run(settings, why_network=why, why_proxy=proxy_mode)
+    command.run(settings, why_network=why_network, why_proxy=why_proxy)
 
 
 @commands.command()

@@ -15,11 +15,13 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import yaml
 
 from pierhead.api import Tree
 from pierhead.api.kinds import ENDPOINT_SLICE, POD, REPLICA_SET, SERVICE
 from pierhead.cli.narration import Narrator
+from pierhead.cli.signals import until_signalled
 from pierhead.client.client import Client
 from pierhead.client.http import Http
 from pierhead.errors import UsageError
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 20.0
 """Seconds for anything the story waits for."""
+STOP_SECONDS = 10.0
+"""For ``pierhead up``, which promises 5."""
 NAMESPACE = "default"
 VERSION_2_PORT = 9377
 
@@ -44,12 +48,15 @@ def run() -> None:
             "the demo makes thumbnails with Pillow, which is not installed", "pip install 'pierhead[demo]'"
         )
     with tempfile.TemporaryDirectory(prefix="pierhead-demo-") as directory:
-        failures = asyncio.run(_tell(Path(directory)))
-    if failures:
-        raise UsageError(f"the clients saw {failures} failures; a Service should have hidden every change")
+        if asyncio.run(until_signalled(_tell(Path(directory)), again=lambda: None)):
+            raise click.Abort
 
 
-async def _tell(directory: Path) -> int:
+async def _tell(directory: Path) -> None:
+    """
+    Raises:
+        UsageError: as ``run``.
+    """
     from pierhead.cli.clients import Clients
 
     narrator = Narrator()
@@ -72,7 +79,8 @@ async def _tell(directory: Path) -> int:
         narrator.step("60 images sent, each over a connection of its own")
         narrator.spread(clients.served)
         await _under_load(narrator, client, clients, first)
-        return len(clients.failures)
+    if failed := len(clients.failures):
+        raise UsageError(f"the clients saw {failed} failures; a Service should have hidden every change")
 
 
 async def _under_load(narrator: Narrator, client: Client, clients: Clients, first: Tree) -> None:
@@ -201,9 +209,8 @@ async def _region(directory: Path) -> AsyncIterator[tuple[Client, list[str]]]:
     """``pierhead up`` in a process of its own, and a client of it."""
     allow = ["--allow-root-pods"] if os.geteuid() == 0 else []
     command = [sys.executable, "-m", "pierhead", "up", "--data-dir", str(directory), "--listen", "127.0.0.1:0", *allow]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
+    # In a process group of its own: Ctrl-C is for the story, which then ends the region once and waits for it.
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, process_group=0)
     try:
         lines = await _greeting(process)
         kubeconfig = yaml.safe_load((directory / "kubeconfig").read_text())
@@ -214,13 +221,27 @@ async def _region(directory: Path) -> AsyncIterator[tuple[Client, list[str]]]:
         finally:
             await client.close()
     finally:
-        if process.returncode is None:
-            process.terminate()
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Stops it, and at once when it takes too long or somebody insists."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
         await process.wait()
+    except asyncio.CancelledError:
+        process.kill()
+        raise
 
 
 async def _greeting(process: asyncio.subprocess.Process) -> list[str]:
-    """What ``up`` says until it is ready.
+    """What ``up`` says until it is ready. It says nothing more there: what goes wrong goes to stderr, which is ours.
 
     Raises:
         UsageError: it ended instead.
@@ -231,4 +252,4 @@ async def _greeting(process: asyncio.subprocess.Process) -> list[str]:
         lines.append(line.decode().rstrip())
         if lines[-1].startswith("export KUBECONFIG="):
             return lines
-    raise UsageError("`pierhead up` did not start: " + " ".join(lines))
+    raise UsageError("`pierhead up` did not start", "it said why in the line above")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import re
+import shlex
 import shutil
-import signal
 import sys
 from pathlib import Path
 from typing import Literal
 
 import click
 
+from pierhead.api.rules import dns1123_subdomain, label_value
+from pierhead.cli.signals import until_signalled
 from pierhead.errors import UsageError
 from pierhead.region import machine
 from pierhead.region.region import Ready, run_region
@@ -31,13 +31,38 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def choose_mode(asked: str) -> tuple[Literal["none", "loopback"], str]:
-    """The network mode, and why."""
-    if asked == "none":
-        return "none", "as asked: the API and its controllers, no node, no traffic"
-    if asked == "loopback":
-        return "loopback", "as asked"
-    return "loopback", "auto: needs no privileges and changes nothing on this machine"
+def choose_network(asked: str) -> tuple[Literal["none", "loopback"], str]:
+    """The network mode, and why.
+
+    Raises:
+        UsageError: there is no such mode.
+    """
+    match asked:
+        case "none":
+            return "none", "as asked: the API and its controllers, no node, no traffic"
+        case "loopback":
+            return "loopback", "as asked"
+        case "auto":
+            return "loopback", "auto: needs no privileges and changes nothing on this machine"
+    raise UsageError(
+        f"there is no --network {asked}",
+        "write loopback (pods and traffic inside this machine) or none (the API alone)",
+    )
+
+
+def choose_proxy(asked: str, network: Literal["none", "loopback"]) -> str:
+    """What carries the traffic of Services, and why.
+
+    Raises:
+        UsageError: there is no such proxy, or nothing for it to carry.
+    """
+    if asked not in ("auto", "userspace"):
+        raise UsageError(f"there is no --proxy-mode {asked}", "leave it out, or write: --proxy-mode userspace")
+    if network == "none":
+        if asked != "auto":
+            raise UsageError(f"--network none has no traffic for --proxy-mode {asked}", "leave one of the two out")
+        return "none (--network none has no traffic)"
+    return "userspace (as asked)" if asked == "userspace" else "userspace (auto: the one that loopback can use)"
 
 
 def label(option: str, text: str) -> str:
@@ -46,18 +71,18 @@ def label(option: str, text: str) -> str:
     Raises:
         UsageError: it may not.
     """
-    if not re.fullmatch(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?", text) or len(text) > 63:
+    if label_value(text):
         raise UsageError(f"{option} {text!r} cannot be a label value", "use letters, digits, '-', '_' and '.'")
     return text
 
 
 def name(option: str, text: str) -> str:
-    """The name of a node.
+    """The name of a node, which also stands in one of its labels.
 
     Raises:
         UsageError: it may not be one.
     """
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text) or len(text) > 63:
+    if dns1123_subdomain(text) or label_value(text):
         raise UsageError(f"{option} {text!r} cannot be a node's name", "use lower-case letters, digits, '-' and '.'")
     return text
 
@@ -70,46 +95,37 @@ def run(settings: Settings, *, why_network: str, why_proxy: str) -> None:
     """
     import uvloop
 
-    uvloop.run(_until_signalled(settings, why_network, why_proxy))
+    def greet(ready: Ready) -> None:
+        _say(greeting(settings, ready, why_network=why_network, why_proxy=why_proxy))
+
+    uvloop.run(until_signalled(run_region(settings, greet), again=lambda: os._exit(1)))
 
 
-async def _until_signalled(settings: Settings, why_network: str, why_proxy: str) -> None:
-    loop = asyncio.get_running_loop()
-    main = asyncio.current_task()
-    signalled = False
-
-    def on_signal() -> None:
-        nonlocal signalled
-        if signalled or main is None:
-            os._exit(1)
-        signalled = True
-        main.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
-    try:
-        await run_region(settings, lambda ready: _announce(settings, ready, why_network, why_proxy))
-    except asyncio.CancelledError:
-        if not signalled:
-            raise
-
-
-def _announce(settings: Settings, ready: Ready, why_network: str, why_proxy: str) -> None:
+def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: str) -> list[str]:
     """What scripts and people read first. The last two lines can be pasted into a shell."""
-    network = settings.network
-    click.echo(f"ready in {machine.process_age():.2f} s")
-    click.echo(f"API         {ready.url}")
-    click.echo(f"kubeconfig  {ready.kubeconfig}")
-    click.echo(f"network     {network.mode} ({why_network}); Services {', '.join(map(str, network.service_ranges))}")
-    if network.mode == "loopback":
-        click.echo(
-            f"proxy       userspace ({'as asked' if why_proxy == 'userspace' else 'the one that loopback can use'})"
-        )
-        lowest = machine.first_open_port()
-        if lowest > 80:
-            click.echo(f"ports       below {lowest} need: sysctl net.ipv4.ip_unprivileged_port_start=80")
-    click.echo(f"export PATH={_commands()}:$PATH")
-    click.echo(f"export KUBECONFIG={ready.kubeconfig}")
+    network, lowest = settings.network, machine.first_open_port()
+    lines = [
+        click.style(f"ready in {machine.process_age():.2f} s", fg="green", bold=True),
+        f"API         {ready.url}",
+        f"kubeconfig  {ready.kubeconfig}",
+        f"network     {network.mode} ({why_network}); Services {', '.join(map(str, network.service_ranges))}",
+        f"proxy       {why_proxy}",
+    ]
+    if network.mode == "loopback" and lowest > 80:
+        lines.append(f"ports       below {lowest} need: sysctl net.ipv4.ip_unprivileged_port_start=80")
+    return [
+        *lines,
+        f"export PATH={shlex.quote(str(_commands()))}:$PATH",
+        f"export KUBECONFIG={shlex.quote(str(ready.kubeconfig))}",
+    ]
+
+
+def _say(lines: list[str]) -> None:
+    """In one piece; a pipe gets no colour. Who has read enough, as ``head`` does, ends the pipe and not the region."""
+    try:
+        click.echo("\n".join(lines))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _commands() -> Path:

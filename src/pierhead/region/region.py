@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pierhead.api.codec import stamp
 from pierhead.apiserver.server import Serving
-from pierhead.errors import StoreError, UsageError
-from pierhead.pki.credentials import ensure
+from pierhead.errors import StoreError, StoreLocked, UsageError
+from pierhead.pki.credentials import Credentials, ensure
 from pierhead.region import directory, machine
 from pierhead.region.roles import Roles
 from pierhead.region.settings import Settings
@@ -41,7 +41,8 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
         store = await _open_store(settings.data_dir)
         stack.push_async_callback(store.close)
         listener = stack.enter_context(listen(settings.host, settings.port))
-        credentials = ensure(settings.data_dir / "pki", names(settings), datetime.now(UTC))
+        found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
+        credentials = _credentials(settings, found)
         first, *others = answering(listener, settings.network.service_ranges[0].version)
         roles = Roles(settings, store, credentials, first, others=others)
         async with asyncio.TaskGroup() as group:
@@ -49,16 +50,27 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
             await roles.started()
             door = Serving(roles.app, listener, certificate=credentials.certificate, key=credentials.key)
             group.create_task(door.run())
-            found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
-            directory.write_kubeconfig(found.kubeconfig, found.url, credentials)
             ready(found)
 
 
 async def _open_store(data_dir: Path) -> SqliteStore:
     try:
         return await SqliteStore.open(data_dir, stamp)
-    except StoreError as error:
+    except StoreLocked as error:
         raise UsageError(str(error), "end the other `pierhead up`, or choose another --data-dir") from error
+    except StoreError as error:
+        raise UsageError(str(error), "choose another with --data-dir DIR") from error
+
+
+def _credentials(settings: Settings, found: Ready) -> Credentials:
+    """Makes what is missing, and the kubeconfig from it."""
+    try:
+        credentials = ensure(settings.data_dir / "pki", names(settings), datetime.now(UTC))
+        directory.write_kubeconfig(found.kubeconfig, found.url, credentials)
+    except OSError as error:
+        text = f"cannot write {error.filename or settings.data_dir}: {error.strerror}"
+        raise UsageError(text, "choose another with --data-dir DIR") from error
+    return credentials
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,107 @@
+"""What ``up`` understands, and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import pytest
+
+from pierhead.cli import up
+from pierhead.errors import UsageError
+from pierhead.region import machine, ranges
+from pierhead.region.region import Ready
+from pierhead.region.settings import Settings
+
+SETTINGS = Settings(Path("/var/lib/it"), "127.0.0.1", 6443, ranges.choose("loopback"))
+READY = Ready("https://127.0.0.1:6443", Path("/var/lib/it/kubeconfig"))
+
+
+def greeting(settings: Settings = SETTINGS, ready: Ready = READY) -> list[str]:
+    mode, why = up.choose_network(settings.network.mode)
+    lines = up.greeting(settings, ready, why_network=why, why_proxy=up.choose_proxy("auto", mode))
+    return [click.unstyle(line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:6443", ("127.0.0.1", 6443)),
+        ("[::1]:0", ("::1", 0)),
+        ("localhost:80", ("localhost", 80)),
+    ],
+)
+def test_where_to_listen(text: str, address: tuple[str, int]) -> None:
+    assert up.parse_listen(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "6443", ":6443", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536"])
+def test_where_nobody_can_listen(text: str) -> None:
+    with pytest.raises(UsageError, match="HOST:PORT"):
+        up.parse_listen(text)
+
+
+def test_auto_is_loopback_and_says_why() -> None:
+    mode, why = up.choose_network("auto")
+    assert mode == "loopback"
+    assert "privileges" in why
+    assert up.choose_proxy("auto", mode).startswith("userspace (auto")
+
+
+@pytest.mark.parametrize("asked", ["namespace", "host", "bridge"])
+def test_a_network_that_is_not_there_names_those_that_are(asked: str) -> None:
+    with pytest.raises(UsageError, match=f"--network {asked}") as caught:
+        up.choose_network(asked)
+    assert {"loopback", "none"} <= set(caught.value.hint.split())
+
+
+@pytest.mark.parametrize("asked", ["nftables", "ebpf", "iptables"])
+def test_a_proxy_that_is_not_there_names_the_one_that_is(asked: str) -> None:
+    with pytest.raises(UsageError, match=f"--proxy-mode {asked}") as caught:
+        up.choose_proxy(asked, "loopback")
+    assert "userspace" in caught.value.hint
+
+
+def test_without_traffic_there_is_no_proxy() -> None:
+    assert up.choose_proxy("auto", "none").startswith("none")
+    with pytest.raises(UsageError, match="--network none has no traffic"):
+        up.choose_proxy("userspace", "none")
+
+
+@pytest.mark.parametrize("text", ["a b", "-a", "a" * 64])
+def test_a_zone_is_the_value_of_a_label(text: str) -> None:
+    assert up.label("--zone", "Zone-1.a") == "Zone-1.a"
+    with pytest.raises(UsageError, match="--zone"):
+        up.label("--zone", text)
+
+
+@pytest.mark.parametrize("text", ["", "Node", "a..b", "a_b", "a" * 64])
+def test_a_node_has_the_name_of_an_object(text: str) -> None:
+    assert up.name("--node-name", "node-1.example") == "node-1.example"
+    with pytest.raises(UsageError, match="--node-name"):
+        up.name("--node-name", text)
+
+
+def test_the_greeting_says_what_runs_and_why() -> None:
+    ready, *lines = greeting()
+    assert ready.startswith("ready in ")
+    assert [line.split()[0] for line in lines[:4]] == ["API", "kubeconfig", "network", "proxy"]
+    assert "127.96.0.0/16" in lines[2]
+
+
+def test_the_last_two_lines_can_be_pasted_into_a_shell() -> None:
+    path, kubeconfig = greeting(ready=replace(READY, kubeconfig=Path("/home/two words/kubeconfig")))[-2:]
+    assert path.startswith("export PATH=")
+    assert path.endswith(":$PATH")
+    assert kubeconfig == "export KUBECONFIG='/home/two words/kubeconfig'"
+
+
+@pytest.mark.parametrize(("lowest", "told"), [(1024, True), (80, False), (1, False)])
+def test_who_may_not_bind_port_80_is_told_the_line_that_allows_it(
+    monkeypatch: pytest.MonkeyPatch, lowest: int, told: bool
+) -> None:
+    monkeypatch.setattr(machine, "first_open_port", lambda: lowest)
+    assert any("ip_unprivileged_port_start=80" in line for line in greeting()) == told
+    offline = replace(SETTINGS, network=ranges.choose("none"))
+    assert not any("sysctl" in line for line in greeting(offline))
