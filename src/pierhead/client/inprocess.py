@@ -46,14 +46,14 @@ class InProcess:
     ) -> AsyncIterator[Stream]:
         """Raises: ApiError 503 when the application answered nothing."""
         answer, request = _StreamedAnswer(), _Request(b"")
-        failure: Exception | None = None
+        failure: Exception | GeneratorExit | None = None
         async with asyncio.TaskGroup() as group:
             call = self._application(self._scope(method, target, headers), request.receive, answer.send)
             serving = group.create_task(_serve(call, answer))
             try:
                 await answer.begun()
                 yield Stream(answer.status, answer.headers, answer.chunks())
-            except Exception as error:  # carried past the group, which would wrap what its body raises
+            except (Exception, GeneratorExit) as error:  # carried past the group, which would wrap what its body raises
                 failure = error
             finally:
                 serving.cancel()

@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import asdict
+import secrets
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pierhead.api.kinds import NAMESPACE
 from pierhead.apiserver import auth
 from pierhead.apiserver.application import ApiServer, Gate, open_gate
-from pierhead.apiserver.nodelink import LogQuery
 from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informers import Informers
 from pierhead.client.inprocess import InProcess
 from pierhead.controllers.controllers import Controllers
-from pierhead.errors import not_found
 from pierhead.forwarding.place import Place
+from pierhead.node.server import NodeServer
 from pierhead.pki.credentials import Credentials
+from pierhead.region.nodes import Nodes
 from pierhead.region.settings import Settings
 from pierhead.store import Store
 
 if TYPE_CHECKING:
     from pierhead.node.agent import NodeAgent
-
-
-class Nodes:
-    """The ``NodeLink`` to the nodes of this process."""
-
-    def __init__(self) -> None:
-        self.agents: dict[str, NodeAgent] = {}
-
-    def logs(self, node: str, query: LogQuery) -> AsyncIterator[bytes]:
-        if node not in self.agents:
-            raise not_found(node, "nodes")
-        from pierhead.node import logs
-
-        return self.agents[node].logs(logs.LogQuery(**asdict(query)))
 
 
 class Roles:
@@ -80,7 +66,7 @@ class Roles:
             group.create_task(Controllers(client, informers, network, address=self._address).run())
             if network.mode == "loopback":
                 agent = self._agent(informers)
-                self._nodes.agents[agent.name] = agent
+                self._nodes.add(agent.name, _way(agent))
                 group.create_task(agent.run())
                 group.create_task(self._proxy(informers))
             group.create_task(informers.run())
@@ -131,6 +117,12 @@ async def _default_namespace(informers: Informers) -> None:
     look()
     await there.wait()
     end()
+
+
+def _way(agent: NodeAgent) -> InProcess:
+    """To a node of this process. Its token is known here and nowhere else."""
+    token = secrets.token_urlsafe(32)
+    return InProcess(NodeServer(agent, token), token)
 
 
 def _tokens(settings: Settings, credentials: Credentials) -> dict[str, auth.Identity]:
