@@ -6,9 +6,10 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
-from pierhead.api.kinds import ENDPOINT_SLICE, PROXY_STATUS, SERVICE
-from pierhead.api.views import EndpointSlice, Service
+from pierhead.api.kinds import ENDPOINT_SLICE, NODE, PROXY_STATUS, SERVICE
+from pierhead.api.views import EndpointSlice, Node, Service
 from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
@@ -48,9 +49,11 @@ class Proxier:
         store: str,
         recorder: Recorder,
     ) -> None:
-        """``name``: of its ProxyStatus, which is the node's. ``store``: the uid of the store whose revisions it reports."""
+        """``name``: of its ProxyStatus, which is the node's. ``store``: the uid of the store whose revisions it reports.
+        ``place.zones`` counts until the nodes of the place say themselves in which zones they are."""
         self._services: Informer[Service] = informers.of(SERVICE)
         self._slices: Informer[EndpointSlice] = informers.of(ENDPOINT_SLICE)
+        self._nodes: Informer[Node] = informers.of(NODE)
         self._by_service = self._slices.index(_service_of)
         self._dataplane = dataplane
         self._place = place
@@ -69,11 +72,13 @@ class Proxier:
         ends = [
             self._services.subscribe(self._service_changed),
             self._slices.subscribe(self._slice_changed),
+            self._nodes.subscribe(self._node_changed),
         ]
         try:
             # A table built from half a list would cut off the other half of the Services.
             await self._services.synced.wait()
             await self._slices.synced.wait()
+            await self._nodes.synced.wait()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._reporter.run())
                 group.create_task(self._program())
@@ -132,8 +137,7 @@ class Proxier:
         self._told = frozenset(refusals)
 
     def _service_changed(self, change: Change[Service]) -> None:
-        found = change.latest.metadata
-        self._changed.add(ServiceName(found.namespace, found.name))
+        self._changed.add(_name_of(change.latest))
         self._wake.set()
 
     def _slice_changed(self, change: Change[EndpointSlice]) -> None:
@@ -141,6 +145,19 @@ class Proxier:
             if found is not None and found.service:
                 self._changed.add(ServiceName(found.metadata.namespace, found.service))
         self._wake.set()
+
+    def _node_changed(self, change: Change[Node]) -> None:
+        """Other endpoints are near when a node of ours is said to be in another zone."""
+        here = [found for name in sorted(self._place.nodes) if (found := self._nodes.get(name))]
+        zones = frozenset(found.zone for found in here if found.zone)
+        if here and zones != self._place.zones:
+            self._place = replace(self._place, zones=zones)
+            self._changed.update(map(_name_of, self._services.list()))
+            self._wake.set()
+
+
+def _name_of(service: Service) -> ServiceName:
+    return ServiceName(service.metadata.namespace, service.metadata.name)
 
 
 def _service_of(found: EndpointSlice) -> Iterable[str]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from forwarded import HERE, cluster_ip, endpoint, pod, to_tree
+from forwarded import HERE, cluster_ip, endpoint, pod, to_tree, zones
 from pierhead.api import Tree
 from pierhead.api.codec import stamp
-from pierhead.api.kinds import ENDPOINT_SLICE, EVENT, NAMESPACE, PROXY_STATUS, SERVICE
+from pierhead.api.kinds import ENDPOINT_SLICE, EVENT, NAMESPACE, NODE, PROXY_STATUS, SERVICE
 from pierhead.apiserver.application import ApiServer
 from pierhead.apiserver.auth import ADMIN, node_identity
 from pierhead.client.client import Client
@@ -148,6 +148,30 @@ def test_a_service_is_followed_from_its_creation_to_its_end() -> None:
             return not stage.dataplane.table.rules
 
         await until(gone)
+
+    play(scene)
+
+
+def test_a_node_that_moves_to_another_zone_brings_other_endpoints_near() -> None:
+    async def scene(stage: Stage) -> None:
+        async def meets(*addresses: str) -> None:
+            async def so() -> bool:
+                return await stage.endpoints() == set(addresses)
+
+            await until(so)
+
+        def in_zone(zone: str | None) -> Tree:
+            return {"metadata": {"name": "node-a", "labels": {"topology.kubernetes.io/zone": zone}}}
+
+        await stage.service()
+        await stage.slice(endpoint(1, hints=zones("z1")), endpoint(2, hints=zones("z2")))
+        await meets(pod(1))
+        await stage.admin.create(NODE, in_zone("z2"))
+        await meets(pod(2))
+        await stage.admin.patch(NODE, "node-a", in_zone("z1"))
+        await meets(pod(1))
+        await stage.admin.patch(NODE, "node-a", in_zone(None))
+        await meets(pod(1), pod(2))
 
     play(scene)
 
