@@ -12,6 +12,7 @@ sqlite, later etcd) pass one contract suite with the same conflict tables.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
@@ -98,6 +99,24 @@ revision before the commit (in etcd not even then), so it is stored without."""
 Deliver: TypeAlias = Callable[[Sequence[Event]], None]
 
 
+DURATION_BOUNDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048)
+"""Seconds. A disk that syncs in less than a millisecond is a good one; one that takes a tenth of a second is ill."""
+
+
+class Durations(NamedTuple):
+    """How long something took, each time: a histogram over ``DURATION_BOUNDS``."""
+
+    counts: tuple[int, ...] = (0,) * (len(DURATION_BOUNDS) + 1)
+    """How often it took no longer than each bound (and longer than the one before); last, how often longer than all."""
+    seconds: float = 0.0
+    """Altogether."""
+
+    def with_one(self, seconds: float) -> Durations:
+        place = bisect_left(DURATION_BOUNDS, seconds)
+        counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
+        return Durations(counts, self.seconds + seconds)
+
+
 class Statistics(NamedTuple):
     """What an engine did since it was opened. ``commits / batches`` above 1 shows group commit."""
 
@@ -106,8 +125,8 @@ class Statistics(NamedTuple):
     batches: int
     """Writes to the medium, each of one commit or several that became durable together."""
     operations: int
-    seconds: float
-    """Spent on making batches durable."""
+    durations: Durations
+    """Of making each batch durable."""
 
 
 class Store(Protocol):
@@ -140,7 +159,9 @@ class Store(Protocol):
         """
         ...
 
-    def get(self, key: str) -> Entry | None: ...
+    def get(self, key: str) -> Entry | None:
+        """What stands at ``key``, now."""
+        ...
 
     def range(self, prefix: str, *, after: str = "", limit: int = 0, at: int = 0) -> Sequence[Entry]:
         """Entries whose key starts with ``prefix``, in key order, beginning behind the key ``after``, at most ``limit`` (0: all).

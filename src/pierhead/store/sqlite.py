@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pierhead.errors import PreconditionFailed, StoreFailed
-from pierhead.store import Deliver, Entry, Operation, Precondition, Stamp, Statistics
+from pierhead.store import Durations, Operation, Precondition, Stamp, Statistics
 from pierhead.store.ledger import Ledger
 from pierhead.store.log import Batch, Log
+from pierhead.store.published import Published
 
 _MOST_COMMITS = 512
 """In a batch. It bounds how long a publication may hold the loop."""
@@ -51,14 +52,14 @@ class _Turn:
     compacted: int = 0
 
 
-class SqliteStore:
+class SqliteStore(Published):
     """A ``Store`` in a directory."""
 
     def __init__(self, log: Log, ledger: Ledger, writer: ThreadPoolExecutor) -> None:
         """Takes over what ``open`` made."""
+        super().__init__(ledger)
         self.uid = log.uid
         self._log = log
-        self._ledger = ledger
         self._writer = writer
         self._loop = asyncio.get_running_loop()
         self._commits: deque[_Commit] = deque()
@@ -66,7 +67,7 @@ class SqliteStore:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
-        self._statistics = Statistics(0, 0, 0, 0.0)
+        self._statistics = Statistics(0, 0, 0, Durations())
 
     @classmethod
     async def open(cls, directory: Path, stamp: Stamp) -> SqliteStore:
@@ -84,32 +85,12 @@ class SqliteStore:
             raise
         return cls(log, ledger, writer)
 
-    @property
-    def revision(self) -> int:
-        return self._ledger.revision
-
-    @property
-    def compacted(self) -> int:
-        return self._ledger.compacted
-
     async def commit(
         self, operations: Sequence[Operation], preconditions: Sequence[Precondition] = ()
     ) -> Sequence[int]:
         answer = self._awaited()
         self._commits.append(_Commit(operations, preconditions, answer))
         return await answer
-
-    def get(self, key: str) -> Entry | None:
-        return self._ledger.get(key)
-
-    def range(self, prefix: str, *, after: str = "", limit: int = 0, at: int = 0) -> Sequence[Entry]:
-        return self._ledger.range(prefix, after=after, limit=limit, at=at)
-
-    def count(self, prefix: str) -> int:
-        return self._ledger.count(prefix)
-
-    def watch(self, prefix: str, after: int, deliver: Deliver) -> Callable[[], None]:
-        return self._ledger.watch(prefix, after, deliver)
 
     async def compact(self, revision: int) -> None:
         while self._ledger.step(revision, _MOST_FORGOTTEN) > self._ledger.compacted:
@@ -194,9 +175,11 @@ class SqliteStore:
             self._idle.set()
 
     def _count(self, batch: Batch, seconds: float) -> None:
-        commits, batches, operations, spent = self._statistics
+        commits, batches, operations, durations = self._statistics
         firsts = {row.first for row in batch.rows}
-        self._statistics = Statistics(commits + len(firsts), batches + 1, operations + len(batch.rows), spent + seconds)
+        self._statistics = Statistics(
+            commits + len(firsts), batches + 1, operations + len(batch.rows), durations.with_one(seconds)
+        )
 
 
 def _load(directory: Path, stamp: Stamp) -> tuple[Log, Ledger]:

@@ -82,15 +82,22 @@ def test_a_reader_never_sees_part_of_a_commit(opened: Opened) -> None:
             writing = asyncio.gather(
                 *(store.commit([Put("pair/a", b"%d" % n), Put("pair/b", b"%d" % n)]) for n in range(40))
             )
-            looks = 0
-            while not writing.done():
-                await asyncio.sleep(0)
-                looks += 1
-                values = {entry.value for entry in store.range("pair/")}
-                assert len(values) == 1
-                assert values == {getattr(store.get("pair/a"), "value", None)}
+            loop = asyncio.get_running_loop()
+            seen: list[set[bytes]] = []
+
+            def look() -> None:
+                """In every turn of the loop."""
+                a, b = store.get("pair/a"), store.get("pair/b")
+                assert a is not None
+                assert b is not None
+                seen.append({entry.value for entry in store.range("pair/")} | {a.value, b.value})
+                if not writing.done():
+                    loop.call_soon(look)
+
+            look()
             await writing
-            assert looks > 1
+            assert len(seen) > 1
+            assert all(len(values) == 1 for values in seen)
 
     asyncio.run(scenario())
 
@@ -230,9 +237,8 @@ def test_who_no_longer_waits_harms_nobody(opened: Opened) -> None:
     async def scenario() -> None:
         async with opened() as store:
             writes = [asyncio.ensure_future(store.commit([Put(f"key/{n}", b"")])) for n in range(10)]
-            await asyncio.sleep(0)
             for write in writes[::2]:
-                write.cancel()
+                asyncio.get_running_loop().call_soon(write.cancel)  # once all of them have been asked for
             await asyncio.gather(*writes, return_exceptions=True)
             await store.commit([Put("last", b"")])
             assert all(store.get(f"key/{n}") for n in range(1, 10, 2))
@@ -250,9 +256,7 @@ def test_closing_finishes_what_was_accepted_and_takes_no_more(opened: Opened) ->
     async def scenario() -> None:
         async with opened() as store:
             writes = [asyncio.ensure_future(store.commit([Put(f"key/{n}", b"")])) for n in range(100)]
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            await store.close()
+            await asyncio.ensure_future(store.close())  # it begins when all of them have been asked for
             assert [list(revisions) for revisions in await asyncio.gather(*writes)] == [[n] for n in range(1, 101)]
             with pytest.raises(StoreFailed, match="closed"):
                 await store.commit([Put("late", b"")])

@@ -155,8 +155,11 @@ def test_there_is_one_informer_for_a_kind_and_it_starts_when_it_is_asked_for() -
         informers = Informers(found.client)
         async with asyncio.TaskGroup() as group:
             running = group.create_task(informers.run())
-            await asyncio.sleep(0)
-            informer = informers.of(CONFIG_MAP)
+
+            async def ask() -> Informer[ConfigMap]:
+                return informers.of(CONFIG_MAP)
+
+            informer = await group.create_task(ask())  # its turn comes when the others are running
             assert informers.of(CONFIG_MAP) is informer
             await informers.synced()
             assert informer.synced.is_set()

@@ -38,23 +38,27 @@ def test_a_key_that_waits_already_is_not_added_twice() -> None:
 
 
 def test_a_key_added_while_it_is_worked_on_is_worked_on_again_but_never_twice_at_once() -> None:
-    async def scenario() -> tuple[int, int]:
-        queue, done = WorkQueue("t"), asyncio.Event()
-        runs = busy = most = 0
+    async def scenario() -> list[str]:
+        queue, passed, done = WorkQueue("t"), asyncio.Event(), asyncio.Event()
+        steps: list[str] = []
 
         async def reconcile(key: str) -> None:
-            nonlocal runs, busy, most
-            runs, busy = runs + 1, busy + 1
-            most = max(most, busy)
-            queue.add(key) if runs == 1 else done.set()
-            await asyncio.sleep(0)
-            busy -= 1
+            steps.append(f"{key} begins")
+            if key == "b":
+                passed.set()
+            elif not passed.is_set():
+                queue.add("a")
+                queue.add("b")
+                await passed.wait()  # another worker takes b, and would have taken a before it
+            else:
+                done.set()
+            steps.append(f"{key} ends")
 
         queue.add("a")
         await work(queue, reconcile, done)
-        return runs, most
+        return steps
 
-    assert asyncio.run(scenario()) == (2, 1)
+    assert asyncio.run(scenario()) == ["a begins", "b begins", "b ends", "a ends", "a begins", "a ends"]
 
 
 def test_a_slow_key_does_not_hold_up_the_others() -> None:
