@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -165,6 +167,30 @@ def answers(address: str, port: int) -> str:
         return ask(address, port)
     except OSError:
         return ""
+
+
+@contextmanager
+def asking(address: str, port: int) -> Iterator[Counter[tuple[str, str]]]:
+    """A client that knows one address and asks it again and again, beside the test: who answered how often, as (pod, port). What
+    went wrong counts as ("failed", why)."""
+    seen: Counter[tuple[str, str]] = Counter()
+    stop = threading.Event()
+
+    def client() -> None:
+        while not stop.is_set():
+            try:
+                pod, number, _ = ask(address, port).split()
+                seen[pod, number] += 1
+            except (OSError, ValueError) as error:
+                seen["failed", str(error)] += 1
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
 
 
 def spread(address: str, port: int, number: int) -> Counter[str]:

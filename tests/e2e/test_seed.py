@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections import Counter
 
 import pytest
 
-from e2e.backends import Namespace, answers, ask, ask_udp, eventually, pod, service, spread
+from e2e.backends import Namespace, answers, ask, ask_udp, asking, eventually, pod, service, spread
 from running import Region
 
 APP = {"app": "MyApp"}
@@ -34,30 +32,15 @@ def test_frontends_do_not_keep_track_of_backends(home: Namespace) -> None:
     home.wait_endpoints("images", 2)
     address = home.cluster_ip("images")
     eventually(lambda: answers(address, 8080), "an answer")
-    seen: Counter[str] = Counter()
-    stop = threading.Event()
-
-    def client() -> None:
-        while not stop.is_set():
-            try:
-                seen[ask(address, 8080).split()[0]] += 1
-            except OSError as error:
-                seen[f"failed: {error}"] += 1
-
-    thread = threading.Thread(target=client)
-    thread.start()
-    try:
+    with asking(address, 8080) as seen:
         home.apply(pod("third", 9376, APP))
         home.wait_endpoints("images", 3)
         home.delete("pods/first")
         home.delete("pods/second")
         eventually(lambda: home.call("GET", "pods/second")[0] == 404, "the second pod gone")
-        before = seen["third"]
-        eventually(lambda: seen["third"] > before + 20, "the third pod alone")
-    finally:
-        stop.set()
-        thread.join()
-    assert set(seen) == {"first", "second", "third"}
+        before = seen["third", "9376"]
+        eventually(lambda: seen["third", "9376"] > before + 20, "the third pod alone")
+    assert {name for name, _ in seen} == {"first", "second", "third"}
 
 
 def test_a_definition_can_be_posted(home: Namespace) -> None:
@@ -142,34 +125,16 @@ def test_the_next_version_may_change_the_number_without_breaking_clients(home: N
     home.wait_endpoints("s", 1)
     address = home.cluster_ip("s")
     eventually(lambda: answers(address, 8080), "an answer")
-    failures: list[str] = []
-    ports: Counter[str] = Counter()
-    stop = threading.Event()
-
-    def client() -> None:
-        while not stop.is_set():
-            try:
-                ports[ask(address, 8080).split()[1]] += 1
-            except OSError as error:
-                failures.append(str(error))
-
-    with socket.create_connection((address, 8080), timeout=5) as kept:
-        thread = threading.Thread(target=client)
-        thread.start()
-        try:
-            home.apply(pod("v2", 9377, APP, port_name="http"))
-            home.wait_endpoints("s", 2)
-            kept.sendall(b"open before")
-            assert b"open before" in kept.recv(4096)
-            home.delete("pods/v1")
-            eventually(lambda: home.call("GET", "pods/v1")[0] == 404, "v1 gone")
-            before = ports["9377"]
-            eventually(lambda: ports["9377"] > before + 20, "v2 alone")
-        finally:
-            stop.set()
-            thread.join()
-    assert not failures
-    assert set(ports) == {"9376", "9377"}
+    with socket.create_connection((address, 8080), timeout=5) as kept, asking(address, 8080) as seen:
+        home.apply(pod("v2", 9377, APP, port_name="http"))
+        home.wait_endpoints("s", 2)
+        kept.sendall(b"open before")
+        assert b"open before" in kept.recv(4096)
+        home.delete("pods/v1")
+        eventually(lambda: home.call("GET", "pods/v1")[0] == 404, "v1 gone")
+        before = seen["v2", "9377"]
+        eventually(lambda: seen["v2", "9377"] > before + 20, "v2 alone")
+    assert set(seen) == {("v1", "9376"), ("v2", "9377")}
 
 
 def test_tcp_and_udp(home: Namespace) -> None:
