@@ -79,14 +79,20 @@ def test_only_the_first_document_counts() -> None:
         "a: &a [*a]",
         "[" * 100_000,
         "- " * 50_000,
+        "a: [" + "x," * 1_500_000 + "]",
+        "a: |\n" + " x\n" * 900_000 + "b:\n" + "- x\n" * 100_000,
     ],
-    ids=["laughs", "long scalar", "merge", "itself", "brackets", "dashes"],
+    ids=["laughs", "long scalar", "merge", "itself", "brackets", "dashes", "list", "text and list"],
 )
 def test_bombs_are_refused_at_once(bomb: str) -> None:
     began = time.monotonic()
     with pytest.raises(ApiError, match="yaml: "):
         codec.decode(SERVICE, bomb.encode(), "yaml")
     assert time.monotonic() - began < 5
+
+
+def test_a_long_text_is_one_node() -> None:
+    assert value("a: |\n" + "  [x, y]: - z\n" * 100_000) == {"a": "[x, y]: - z\n" * 100_000}
 
 
 def test_what_is_no_yaml_names_its_line() -> None:

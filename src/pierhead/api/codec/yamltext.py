@@ -9,7 +9,12 @@ import yaml
 from pierhead.api.codec.text import Literal, Pairs, whole
 
 MOST_ALIASED = 1_000_000
-"""How much aliases may stand for, in all: nodes, and characters of scalars."""
+"""How much aliases may stand for, in all: characters of scalars, and nodes, of which each counts as NODE characters."""
+NODE = 10
+"""What it takes longer to make: nobody else is served meanwhile."""
+MOST_NODES = 100_000
+"""Scalars, lists, maps and aliases of one document; its reading takes some microseconds for each, and nobody else is served
+meanwhile. The largest object of ours, a full EndpointSlice, has some twenty thousand."""
 _TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
 _FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
 _TAG = "tag:yaml.org,2002:"
@@ -26,8 +31,11 @@ def parse(body: bytes) -> tuple[Any, tuple[str, ...]]:
     Raises:
         NoYaml: Not readable, or too much for its size.
     """
+    text = body.decode("utf-8", "replace")
     try:
-        loader = _LOADER(body.decode("utf-8", "replace"))
+        if len(text) > MOST_NODES:
+            _refuse_too_many(text)
+        loader = _LOADER(text)
         try:
             loader.check_node()
             reader = _Reader(loader)
@@ -38,10 +46,27 @@ def parse(body: bytes) -> tuple[Any, tuple[str, ...]]:
         mark = error.problem_mark or error.context_mark
         raise NoYaml(f"yaml: line {mark.line + 1 if mark else 1}: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        text = " ".join(str(error).split())
-        raise NoYaml(text if text.startswith("yaml: ") else f"yaml: {text}") from error
+        complaint = " ".join(str(error).split())
+        raise NoYaml(complaint if complaint.startswith("yaml: ") else f"yaml: {complaint}") from error
     except RecursionError as error:
         raise NoYaml("yaml: exceeded max depth") from error
+
+
+def _refuse_too_many(text: str) -> None:
+    """Counts before anything is made of them.
+
+    Raises:
+        NoYaml: There are more than MOST_NODES.
+        yaml.YAMLError: It is none.
+    """
+    loader, nodes = _LOADER(text), 0
+    try:
+        while not loader.check_event(yaml.DocumentEndEvent, yaml.StreamEndEvent):
+            nodes += isinstance(loader.get_event(), yaml.NodeEvent)
+            if nodes > MOST_NODES:
+                raise NoYaml(f"yaml: document contains more than {MOST_NODES} nodes; JSON may have more")
+    finally:
+        loader.dispose()
 
 
 class _Reader:
@@ -72,7 +97,7 @@ class _Reader:
 
     def _charge(self, node: yaml.Node) -> None:
         if id(node) in self._met and id(node) not in self._open:
-            self._aliased += 1 + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
+            self._aliased += NODE + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
             if self._aliased > MOST_ALIASED:
                 raise NoYaml("yaml: document contains excessive aliasing")
         self._met.add(id(node))
