@@ -16,8 +16,8 @@ from pierhead.apiserver import auth
 from pierhead.apiserver.application import ApiServer
 from pierhead.client.client import Client
 from pierhead.client.informers import Informers
-from pierhead.client.inprocess import InProcess, unavailable
-from pierhead.client.transport import Response, Stream, Transport
+from pierhead.client.inprocess import InProcess
+from pierhead.client.transport import Response, Stream, Transport, unavailable
 from pierhead.controllers import Controllers
 from pierhead.errors import not_found
 from pierhead.store.memory import MemoryStore
@@ -82,7 +82,8 @@ class Flaky:
     """A transport that can be cut: streams end, and nothing gets through until it is mended."""
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+        self.transport = transport
+        """Another one: behind the same address another server answers."""
         self._up = True
         self._cut = asyncio.Event()
         self.requests: list[str] = []
@@ -100,18 +101,18 @@ class Flaky:
         self, method: str, target: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Response:
         self._check(method, target)
-        return await self._transport.request(method, target, headers=headers, body=body)
+        return await self.transport.request(method, target, headers=headers, body=body)
 
     @asynccontextmanager
     async def stream(
         self, method: str, target: str, *, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[Stream]:
         self._check(method, target)
-        async with self._transport.stream(method, target, headers=headers) as found:
+        async with self.transport.stream(method, target, headers=headers) as found:
             yield Stream(found.status, found.headers, self._until_cut(found.chunks))
 
     async def close(self) -> None:
-        await self._transport.close()
+        await self.transport.close()
 
     def _check(self, method: str, target: str) -> None:
         self.requests.append(f"{method} {target}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -14,6 +14,8 @@ from pierhead.api.kind import Kind
 from pierhead.api.kinds import POD
 from pierhead.client.transport import Response, Transport
 from pierhead.errors import ApiError
+
+T = TypeVar("T")
 
 Propagation: TypeAlias = Literal["", "Background", "Foreground", "Orphan"]
 PatchType: TypeAlias = Literal["merge", "json", "strategic"]
@@ -152,8 +154,7 @@ class Client:
 
     async def _call(self, method: str, target: str, body: Any = None, media: str = "application/json") -> Tree:
         found = await self._send(method, target, body, media)
-        decoded: Tree = msgspec.json.decode(found.body)
-        return decoded
+        return read(_decode_tree, found.body)
 
     async def _send(self, method: str, target: str, body: Any = None, media: str = "application/json") -> Response:
         headers, sent = self._headers, b""
@@ -170,10 +171,22 @@ async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[WatchEvent]:
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
-            event = _decode_event(line)
+            event = read(_decode_event, line)
             if event.type == "ERROR":
                 raise _error(0, bytes(event.object))
             yield event
+
+
+def read(decode: Callable[[bytes], T], body: bytes | msgspec.Raw) -> T:
+    """What the server sent, decoded.
+
+    Raises:
+        ApiError: 502 when it is not what an API server sends.
+    """
+    try:
+        return decode(body)
+    except msgspec.MsgspecError as error:
+        raise ApiError(502, "", f"the server's answer cannot be read: {error}") from error  # which may hold secrets
 
 
 def _query(**found: object) -> str:
@@ -199,4 +212,5 @@ class _Status(msgspec.Struct):
 
 
 _decode_status = msgspec.json.Decoder(_Status).decode
+_decode_tree = msgspec.json.Decoder(Tree).decode
 _decode_event = msgspec.json.Decoder(WatchEvent).decode

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from pierhead.client.inprocess import unavailable
-from pierhead.client.transport import Response, Stream
+from pierhead.client.transport import Response, Stream, unavailable
 
 if TYPE_CHECKING:
     import httpx

@@ -12,7 +12,7 @@ import msgspec
 
 from pierhead.api.kind import Kind
 from pierhead.api.views import Object
-from pierhead.client.client import Client, WatchEvent
+from pierhead.client.client import Client, WatchEvent, read
 from pierhead.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,8 @@ V = TypeVar("V", bound=Object)
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 5.0
 """Seconds between attempts to reach the server."""
+_UNKNOWN_PLACE = (410, 504)
+"""What a watch gets from a server that has forgotten a revision, or has not reached it: its store may be another by now."""
 WATCH_SECONDS = 300
 """A watch asks to be ended after one to two times this, so that connections spread over servers again."""
 
@@ -70,7 +72,7 @@ class Index(Generic[V]):
 class Informer(Generic[V]):
     """All objects of a kind, as of ``revision``.
 
-    It lists, then watches; it resumes a broken watch where it was, and lists again when the server has forgotten that place,
+    It lists, then watches; it resumes a broken watch where it was, and lists again when the server does not know that place,
     telling handlers exactly what differs. Each event is decoded once; what handlers and readers get is shared and never changes.
     Handlers run on the loop, must be quick, and must not raise.
     """
@@ -140,8 +142,8 @@ class Informer(Generic[V]):
                     await self._list()
                 await self._watch()
             except ApiError as error:
-                if error.code == 410:
-                    log.info("%s: the server forgot revision %d, listing again", self.kind.plural, self.revision)
+                if error.code in _UNKNOWN_PLACE:
+                    log.info("%s: the server does not know revision %d, listing again", self.kind.plural, self.revision)
                     self.synced.clear()
                 else:
                     log.warning("%s: %s", self.kind.plural, error)
@@ -151,7 +153,7 @@ class Informer(Generic[V]):
                 await asyncio.sleep(longest * (0.5 + self._chance() / 2))
 
     async def _list(self) -> None:
-        found = _decode_list(await self._client.collection(self.kind))
+        found = read(_decode_list, await self._client.collection(self.kind))
         listed = {value.key: value for value in map(self._shown, found.items) if value is not None}
         for key in [key for key in self._objects if key not in listed]:
             self._replace(key, None)
@@ -180,8 +182,8 @@ class Informer(Generic[V]):
         """None: an object that no view of its kind can show; the others must not suffer from it."""
         try:
             return self._decode(raw)
-        except msgspec.MsgspecError:
-            log.exception("%s: cannot read %r", self.kind.plural, bytes(raw[:200]))
+        except msgspec.MsgspecError as error:
+            log.warning("%s: an object cannot be read: %s", self.kind.plural, error)  # nor shown: it may hold secrets
             return None
 
     def _wake(self) -> None:
@@ -193,11 +195,11 @@ class Informer(Generic[V]):
         """One name may stand for another object by now: then the old one went and the new one came."""
         old = self._objects.get(key)
         if old is not None and new is not None:
-            if old.metadata.resource_version == new.metadata.resource_version:
-                return
             if old.metadata.uid != new.metadata.uid:
                 self._tell(key, Change(old, None))
                 old = None
+            elif old.metadata.resource_version == new.metadata.resource_version:
+                return
         if old is not None or new is not None:
             self._tell(key, Change(old, new))
 

@@ -9,8 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from pierhead.client.transport import Response, Stream
-from pierhead.errors import ApiError
+from pierhead.client.transport import Response, Stream, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -81,11 +80,6 @@ class InProcess:
             "server": None,
             "state": {},
         }
-
-
-def unavailable(message: str) -> ApiError:
-    """What every transport raises when there is no answer."""
-    return ApiError(503, "ServiceUnavailable", message)
 
 
 class _Request:

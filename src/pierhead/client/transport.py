@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from pierhead.errors import ApiError
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -26,6 +28,11 @@ class Stream:
     headers: Mapping[str, str]
     chunks: AsyncIterator[bytes]
     """Ends when the server ends the answer; boundaries mean nothing."""
+
+
+def unavailable(message: str) -> ApiError:
+    """What every transport raises when there is no answer."""
+    return ApiError(503, "ServiceUnavailable", message)
 
 
 class Transport(Protocol):

@@ -63,6 +63,7 @@ class WorkQueue:
         finally:
             for timer in self._timers.values():
                 timer.cancel()
+            self._timers.clear()
 
     async def _work(self, reconcile: Reconcile) -> None:
         while True:

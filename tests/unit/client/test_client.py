@@ -110,6 +110,21 @@ def test_an_answer_that_is_no_status_keeps_its_code_and_first_words() -> None:
     assert (error.code, error.message) == (502, "Bad gateway")
 
 
+@pytest.mark.parametrize("body", [b"", b"[]", b"<html>s3cret</html>"])
+def test_what_no_api_server_sends_is_an_error_of_the_api(body: bytes) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async def scenario() -> None:
+        with pytest.raises(ApiError) as failed:
+            await Client(InProcess(application)).list(CONFIG_MAP)
+        assert failed.value.code == 502
+        assert "s3cret" not in failed.value.message
+
+    asyncio.run(scenario())
+
+
 def test_events_are_found_however_the_bytes_were_cut() -> None:
     text = b'{"type":"ADDED","object":{"metadata":{"name":"a"}}}\n{"type":"BOOKMARK","object":{}}\n'
 

@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from inside import Flaky, Inside, eventually, server
 from pierhead.api.kinds import CONFIG_MAP
 from pierhead.api.views import ConfigMap
+from pierhead.apiserver import stream
 from pierhead.client.client import Client
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
@@ -111,6 +114,27 @@ def test_when_the_server_forgot_the_place_it_lists_again_and_tells_exactly_what_
             assert sorted(seen) == ["+new", "+replaced", "-gone", "-replaced", "~changed"]
             assert seen.index("-replaced") < seen.index("+replaced")
             assert informer.get("same", "default") is before
+
+    on_server(scenario)
+
+
+def test_another_store_behind_the_same_address_is_listed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its revisions begin anew, so that the place the informer knows lies in the future, or belongs to another object."""
+    monkeypatch.setattr(stream, "FUTURE_WAIT", 0.01)
+
+    async def scenario(found: Inside) -> None:
+        for name in ("a", "b", "c"):
+            await found.client.create(CONFIG_MAP, config_map(name))
+        async with following(found) as (informer, flaky, seen), server() as rebuilt:
+            await rebuilt.client.create(CONFIG_MAP, config_map("a"))
+            seen.clear()
+            flaky.transport = rebuilt.transport
+            flaky.cut()
+            await eventually(lambda: len(flaky.requests) > 2)
+            flaky.mend()
+            await eventually(lambda: len(seen) == 4)
+            assert sorted(seen) == ["+a", "-a", "-b", "-c"]
+            assert informer.revision == rebuilt.store.revision
 
     on_server(scenario)
 
