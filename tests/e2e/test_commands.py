@@ -9,13 +9,13 @@ import socket
 import stat
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2e.backends import eventually
+from e2e.backends import Namespace, eventually, service
 from running import PIERHEAD, Region, ranges, running, start
 
 OFFLINE = ("--network", "none")
@@ -181,6 +181,42 @@ def test_the_demo_tells_its_story() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert ", 0 failures" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+FAREWELL = """
+import os, signal, socket, time
+listener, peers = socket.create_server((os.environ["POD_IP"], 9376)), []
+def end(*_):
+    time.sleep(0.2)
+    for peer in peers:
+        peer.sendall(b"goodbye")
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+while True:
+    peers.append(listener.accept()[0])
+    peers[-1].sendall(b"hello")
+"""
+
+
+def test_a_pod_that_ends_with_its_region_may_finish_what_it_is_answering(tmp_path: Path) -> None:
+    with running(tmp_path / "d", "--network", "loopback", *ranges("master", part=41)) as region:
+        home = Namespace(region, "default")
+        container = {"name": "c", "image": "host", "command": ["python3", "-c", FAREWELL]}
+        labels = {"app": "farewell"}
+        home.create("pods", {"metadata": {"name": "p", "labels": labels}, "spec": {"containers": [container]}})
+        home.create("services", service("s", [{"port": 8080, "targetPort": 9376}], labels))
+
+        def greeted() -> socket.socket | None:
+            with suppress(OSError), ExitStack() as stack:
+                found = stack.enter_context(socket.create_connection((home.cluster_ip("s"), 8080), timeout=10))
+                if found.recv(100) == b"hello":
+                    stack.pop_all()
+                    return found
+            return None
+
+        with eventually(greeted, "a connection") as client:
+            region.process.terminate()
+            assert client.recv(100) == b"goodbye"
 
 
 def test_pods_end_with_their_region(tmp_path: Path) -> None:

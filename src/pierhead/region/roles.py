@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pierhead.api.kinds import NAMESPACE
+from pierhead.api.views import Namespace
 from pierhead.apiserver import auth
 from pierhead.apiserver.application import ApiServer, Gate, open_gate
 from pierhead.client.client import Client
 from pierhead.client.events import Recorder
+from pierhead.client.informer import Informer
 from pierhead.client.informers import Informers
 from pierhead.client.inprocess import InProcess
 from pierhead.controllers.controllers import Controllers
@@ -57,21 +59,27 @@ class Roles:
         await self._started.wait()
 
     async def run(self) -> None:
-        """Works until cancelled; may be run again, over whatever the store holds by then."""
+        """Works until cancelled; may be run again, over whatever the store holds by then.
+
+        The proxy ends after the node: a pod that is told to end may finish what it is answering.
+        """
         self._started.clear()
         network = self._settings.network
         client = Client(InProcess(self.app, self._credentials.controller))
         informers = Informers(client)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(Controllers(client, informers, network, address=self._address).run())
+        namespaces: Informer[Namespace] = informers.of(NAMESPACE)
+        async with asyncio.TaskGroup() as carrying:
+            carrying.create_task(informers.run())
             if network.mode == "loopback":
-                agent = self._agent(informers)
-                self._nodes.add(agent.name, _way(agent))
-                group.create_task(agent.run())
-                group.create_task(self._proxy(informers))
-            group.create_task(informers.run())
-            await _default_namespace(informers)
-            self._started.set()
+                carrying.create_task(self._proxy(informers))
+            async with asyncio.TaskGroup() as working:
+                working.create_task(Controllers(client, informers, network, address=self._address).run())
+                if network.mode == "loopback":
+                    agent = self._agent(informers)
+                    self._nodes.add(agent.name, _way(agent))
+                    working.create_task(agent.run())
+                await namespaces.until(lambda: namespaces.get("default") is not None)
+                self._started.set()
 
     def _agent(self, informers: Informers) -> NodeAgent:
         from pierhead.node.agent import NodeAgent
@@ -103,20 +111,6 @@ class Roles:
                 group.create_task(proxier.run())
         finally:
             await dataplane.close()
-
-
-async def _default_namespace(informers: Informers) -> None:
-    namespaces = informers.of(NAMESPACE)
-    there = asyncio.Event()
-
-    def look(_: object = None) -> None:
-        if namespaces.get("default"):
-            there.set()
-
-    end = namespaces.subscribe(look)
-    look()
-    await there.wait()
-    end()
 
 
 def _way(agent: NodeAgent) -> InProcess:
