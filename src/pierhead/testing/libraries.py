@@ -30,8 +30,9 @@ def of_lightkube(kubeconfig: Path) -> lightkube.Client:
 def _module(name: str) -> Any:
     package = name.partition(".")[0]
     try:
-        return importlib.import_module(name)
+        importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
         raise ImportError(f"{package} is not installed: pip install {package}", name=package) from error
+    return importlib.import_module(name)

@@ -64,7 +64,7 @@ def _items(where: str, document: Any) -> Iterator[tuple[str, Any]]:
 
 def _manifest(document: Any, where: str) -> Manifest:
     match document:
-        case {"apiVersion": version, "kind": name, "metadata": {"name": _} | {"generateName": _}}:
+        case {"apiVersion": str(version), "kind": str(name), "metadata": {"name": _} | {"generateName": _}}:
             kind = _KINDS.get((version, name))
         case _:
             raise ValueError(f"{where}: an object has apiVersion, kind and metadata with a name; this is {document!r}")

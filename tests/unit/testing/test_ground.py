@@ -1,0 +1,93 @@
+"""What test regions share: certificates of an account, and the parts of 127.0.0.0/8 on a machine."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pierhead.errors import UsageError
+from pierhead.testing import ground
+
+NAMES = ["127.0.0.1", "localhost"]
+MAKE = f"""
+import sys
+from pathlib import Path
+from pierhead.testing import ground
+sys.stdin.read()
+with ground.credentials({NAMES}, Path("spare")) as found:
+    print(found.ca.read_text(), found.certificate.read_text(), found.key.read_text())
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "pierhead" / "testing"
+
+
+def test_the_certificates_are_made_once_and_the_tokens_each_time(cache: Path, tmp_path: Path) -> None:
+    with ground.credentials(NAMES, tmp_path) as first:
+        made = first.certificate.read_bytes()
+    with ground.credentials(NAMES, tmp_path) as second:
+        assert second.certificate.read_bytes() == made
+    assert len({first.admin, first.controller, first.node, second.admin, second.controller, second.node}) == 6
+    assert cache in first.ca.parents
+
+
+def test_only_their_owner_reads_the_keys(cache: Path, tmp_path: Path) -> None:
+    with ground.credentials(NAMES, tmp_path) as found:
+        assert stat.S_IMODE(found.key.parent.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) for path in found.key.parent.iterdir()} == {0o600}
+
+
+def test_processes_that_start_together_get_one_whole_set(cache: Path) -> None:
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", MAKE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    processes = [start() for _ in range(4)]
+    for process in processes:
+        assert process.stdin
+        process.stdin.close()
+        process.stdin = None
+    assert len({process.communicate(timeout=30)[0] for process in processes}) == 1
+    assert all(process.returncode == 0 for process in processes)
+
+
+def test_a_cache_that_others_can_read_or_that_cannot_be_made_is_not_used(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    (cache / "-".join(NAMES)).mkdir(parents=True, mode=0o755)
+    with ground.credentials(NAMES, spare) as found:
+        assert found.ca.parent == spare
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with ground.credentials(NAMES, spare) as found:
+        assert found.ca.parent == spare
+
+
+def test_each_network_of_loopback_mode_has_a_part_of_its_own() -> None:
+    with ground.network("loopback") as one, ground.network("loopback") as other:
+        for mine in (*one.service_ranges, *one.pod_ranges):
+            assert not any(mine.overlaps(theirs) for theirs in (*other.service_ranges, *other.pod_ranges))
+
+
+def test_a_part_is_free_again_when_its_region_has_ended_and_another_account_sees_the_claim() -> None:
+    with ground.network("loopback") as first:
+        part = str(first.service_ranges[0].network_address).split(".")[1]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other, pytest.raises(OSError, match="in use"):
+            other.bind((f"127.{part}.255.254", ground.CLAIM_PORT))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((f"127.{part}.255.254", ground.CLAIM_PORT))
+
+
+def test_when_every_part_is_taken_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ground, "LOOPBACK_PARTS", ())
+    with pytest.raises(UsageError, match="test regions have a network"), ground.network("loopback"):
+        pass
