@@ -70,7 +70,9 @@ class Nodes(Loop):
             await self._nodes.reached(stored["metadata"]["resourceVersion"])
 
     def _node_changed(self, change: Change[Node]) -> None:
-        if change.new is not None and change.new.ready:
+        """What others write into a Node says nothing about its life."""
+        before, after = (_last_word(found) if found else None for found in change)
+        if change.new is not None and change.new.ready and before != after:
             self._heard(change.new.metadata.name)
         self.queue.add(change.latest.metadata.name)
 
@@ -81,6 +83,12 @@ class Nodes(Loop):
     def _heard(self, name: str) -> None:
         self._seen[name] = asyncio.get_running_loop().time()
         self.queue.add_after(name, GRACE)
+
+
+def _last_word(node: Node) -> tuple[str, str | None] | None:
+    """What the node says of itself, and when it said so."""
+    found = next((found for found in node.status.conditions if found.type == "Ready"), None)
+    return (found.status, found.last_heartbeat_time) if found else None
 
 
 def _unknown() -> Tree:

@@ -46,6 +46,18 @@ def test_a_silent_node_is_unknown_and_its_pods_are_not_ready() -> None:
     virtual.run(scenario())
 
 
+def test_what_others_write_into_a_node_is_no_sign_of_life() -> None:
+    async def scenario() -> None:
+        async with controlled(network("loopback")) as (client, informers):
+            await ready_node(client)
+            for number in range(6):
+                await asyncio.sleep(10)
+                await client.patch(NODE, "n1", {"metadata": {"labels": {"number": str(number)}}})
+            assert shown(informers) == (False, False, "NodeStatusUnknown")
+
+    virtual.run(scenario())
+
+
 def test_a_renewed_lease_keeps_a_node_alive() -> None:
     async def scenario() -> None:
         async with controlled(network("loopback")) as (client, informers):
