@@ -32,11 +32,10 @@ class EndpointSlices(Loop):
         self._writer = SliceWriter(client, self._slices)
         self._by_service = self._slices.index(lambda found: owned_by(found, slices.MANAGER))
         self._automatic = self._services.index(lambda found: ["auto"] if topology.is_automatic(found) else [])
-        self._waiting: dict[str, set[str]] = {}
-        """Node that does not exist → Services with pods on it."""
         self._times: dict[str, dict[str, str]] = {}
         """Service → times of its last changes that were written."""
         pods: Informer[Pod] = informers.of(POD)
+        self._on_node = pods.index(lambda pod: [pod.spec.node_name])
         pods.subscribe(self._pod_changed)
         self._services.subscribe(lambda change: self.queue.add(change.latest.key))
         self._nodes.subscribe(self._node_changed)
@@ -56,8 +55,6 @@ class EndpointSlices(Loop):
         found = slices.decide(service, pods, self._nodes.get, self._by_service[key], capacity=capacity)
         for note in found.notes:
             self._recorder.note(SERVICE, service, note.reason, note.message, type=note.type)
-        for node in found.missing_nodes:
-            self._waiting.setdefault(node, set()).add(key)
         times, time = backing.trigger(self._times.get(key, {}), service, pods)
         try:
             await self._writer.write(found.plan, trigger=time)
@@ -76,9 +73,11 @@ class EndpointSlices(Loop):
             self.queue.add(key)
 
     def _node_changed(self, change: Change[Node]) -> None:
-        """A zone that a node gets later is not written into endpoints it already has, as in Kubernetes."""
-        for key in self._waiting.pop(change.latest.metadata.name, ()):
-            self.queue.add(key)
+        """Pods that were there before their node are endpoints from now on. A zone that a node gets later is not written into
+        endpoints it already has, as in Kubernetes."""
+        if change.old is None:
+            for pod in self._on_node[change.latest.metadata.name]:
+                self._pod_changed(Change(None, pod))
         before, after = (zones.capacity_of([node]) if node else None for node in change)
         if before != after:
             for service in self._automatic["auto"]:

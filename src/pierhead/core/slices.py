@@ -36,8 +36,6 @@ class Decision(NamedTuple):
     """What to write, and what to say about it."""
 
     plan: Plan
-    missing_nodes: tuple[str, ...] = ()
-    """Nodes that pods are bound to and that do not exist: those pods are left out until they do."""
     notes: tuple[topology.Note, ...] = ()
 
 
@@ -50,7 +48,8 @@ def decide(
     capacity: zones.Capacity = zones.UNKNOWN,
     limit: int = LIMIT,
 ) -> Decision:
-    """``pods``: those the Service selects. ``existing``: this controller's slices with the Service's name."""
+    """``pods``: those the Service selects; one whose node does not exist is left out until it does. ``existing``: this
+    controller's slices with the Service's name."""
     candidates = [pod for pod in pods if backing.is_candidate(pod, terminating=True)]
     placed = [pod for pod in candidates if service.spec.publish_not_ready_addresses or node(pod.spec.node_name)]
     held, families = packing.by_family(existing), backing.families(service)
@@ -63,9 +62,7 @@ def decide(
         hinted = topology.hint(service, slots, family, capacity)
         notes += hinted.notes
         plans.append(packing.settle(hinted.slots, template, creates=service.metadata.deletion_timestamp is None))
-    wanted = dict.fromkeys(pod.spec.node_name for pod in candidates if pod.spec.node_name)
-    missing = tuple(name for name in wanted if node(name) is None)
-    return Decision(packing.joined(plans), missing, tuple(notes))
+    return Decision(packing.joined(plans), tuple(notes))
 
 
 def template_of(service: Service, family: str, limit: int = LIMIT) -> Template:
