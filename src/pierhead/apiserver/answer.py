@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -14,6 +15,11 @@ from pierhead.api.kind import Kind
 from pierhead.apiserver import table
 from pierhead.apiserver.request import Form
 from pierhead.errors import ApiError
+
+WARNING_CHARACTERS = 4096
+"""Of all warnings of an answer."""
+WARNING_CUT = 256
+"""Of each, when there are more."""
 
 _encode = msgspec.json.Encoder().encode
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -124,7 +130,17 @@ def _package(kind: Kind) -> str:
 def warning_headers(kind: Kind | None, warnings: Sequence[str] = ()) -> list[tuple[bytes, bytes]]:
     """``Warning: 299 - "TEXT"`` for each text (RFC 7234, 5.5), a kind's own deprecation first."""
     texts = [*((kind.deprecation,) if kind and kind.deprecation else ()), *dict.fromkeys(warnings)]
-    return [(b"warning", b'299 - "%s"' % _quoted(text)) for text in texts]
+    return [(b"warning", b'299 - "%s"' % _quoted(text)) for text in _bounded(texts)]
+
+
+def _bounded(texts: Sequence[str]) -> Sequence[str]:
+    """All of them, unless they are too long together: then the first ones, each cut short. The real server's rule; clients
+    refuse an answer whose headers are too long."""
+    if sum(map(len, texts)) <= WARNING_CHARACTERS:
+        return texts
+    cut = [text[:WARNING_CUT] for text in texts]
+    before = accumulate(map(len, cut), initial=0)
+    return [text for text, told in zip(cut, before, strict=False) if told < WARNING_CHARACTERS]
 
 
 def _quoted(text: str) -> bytes:

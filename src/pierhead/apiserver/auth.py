@@ -1,8 +1,9 @@
 """Who asks, and whether they may: bearer token → identity, identity and attributes → yes, or the text of a 401 or 403.
 
-Three identities, with fixed rights: administrators and controllers may do anything; a node reads everything and writes only its
-own Node, Lease and ProxyStatus, the status of the pods bound to it, and Events. Without a token one is ``system:anonymous`` and
-sees health, version and discovery, as ``system:public-info-viewer`` does in Kubernetes.
+Three identities, with fixed rights: administrators and controllers may do anything; a node reads all objects (but a Secret only
+by its name) and writes only its own Node, Lease and ProxyStatus, the status of the pods bound to it, and Events. Without a token one is
+``system:anonymous`` and sees health and version, as ``system:public-info-viewer`` does in Kubernetes; whoever has any name sees
+discovery as well.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pierhead.errors import ApiError, bad_request, forbidden
 
 MASTERS = "system:masters"
 NODES = "system:nodes"
+AUTHENTICATED = "system:authenticated"
+UNAUTHENTICATED = "system:unauthenticated"
 NODE_PREFIX = "system:node:"
 _PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
 _DISCOVERY = ("/api", "/apis", "/openapi")
@@ -27,7 +30,7 @@ class Identity:
     """A user as Kubernetes names one."""
 
     user: str = "system:anonymous"
-    groups: tuple[str, ...] = ("system:unauthenticated",)
+    groups: tuple[str, ...] = (UNAUTHENTICATED,)
 
     @property
     def node(self) -> str:
@@ -40,12 +43,12 @@ class Identity:
 
 
 ANONYMOUS = Identity()
-ADMIN = Identity("kubernetes-admin", (MASTERS, "system:authenticated"))
-CONTROLLER = Identity("system:kube-controller-manager", (MASTERS, "system:authenticated"))
+ADMIN = Identity("kubernetes-admin", (MASTERS, AUTHENTICATED))
+CONTROLLER = Identity("system:kube-controller-manager", (MASTERS, AUTHENTICATED))
 
 
 def node_identity(name: str) -> Identity:
-    return Identity(NODE_PREFIX + name, (NODES, "system:authenticated"))
+    return Identity(NODE_PREFIX + name, (NODES, AUTHENTICATED))
 
 
 def authenticate(tokens: Mapping[str, Identity], headers: Mapping[str, str]) -> Identity:
@@ -72,7 +75,7 @@ def _impersonated(identity: Identity, headers: Mapping[str, str]) -> Identity:
     if not identity.anything:
         why = f'User "{identity.user}" cannot impersonate resource "users" in API group "" at the cluster scope'
         raise forbidden(user, "users", "", why)
-    return Identity(user, (*groups, "system:authenticated"))
+    return Identity(user, (*groups, UNAUTHENTICATED if user == ANONYMOUS.user else AUTHENTICATED))
 
 
 def authorize_path(identity: Identity, method: str, path: str) -> None:
@@ -81,7 +84,7 @@ def authorize_path(identity: Identity, method: str, path: str) -> None:
     Raises:
         ApiError: 403.
     """
-    known = identity is not ANONYMOUS
+    known = AUTHENTICATED in identity.groups
     open_to_all = path.startswith(_PUBLIC) or (known and (path == "/" or path.startswith(_DISCOVERY)))
     if not identity.anything and not open_to_all:
         raise ApiError(
@@ -99,7 +102,7 @@ def authorize(identity: Identity, route: Route) -> None:
     Raises:
         ApiError: 403.
     """
-    if identity.anything or (identity.node and (route.verb in _READS or _node_may(identity.node, route))):
+    if identity.anything or (identity.node and _node_may(identity.node, route)):
         return
     raise _refused(identity, route)
 
@@ -125,6 +128,8 @@ _OWN = frozenset(("nodes", "leases", "proxystatuses"))
 
 def _node_may(node: str, route: Route) -> bool:
     plural, writes = route.kind.plural, ("create", "update", "patch", "delete")
+    if route.verb in _READS:
+        return route.subresource != "log" and (plural != "secrets" or route.verb == "get")
     if plural in _OWN:
         own = route.name == node or route.verb == "create"
         return own and route.verb in writes and (plural != "leases" or route.namespace == "kube-node-lease")

@@ -97,8 +97,11 @@ class Deletes:
             return Outcome(await self._registry.mark(kind, obj, entry))
         if kind.graceful and obj != old:
             # Watchers see the pod told to end at once before they see it gone.
-            await self._registry.mark(kind, obj, entry)
-            entry = self._registry.store.get(entry.key) or entry
+            marked = await self._registry.mark(kind, obj, entry)
+            found_again = self._registry.store.get(entry.key)
+            if found_again is None or found_again.value != marked:  # it may be another pod of that name by now
+                raise PreconditionFailed(entry.key, found_again.revision if found_again else None)
+            entry = found_again
         revision = await self._registry.remove(kind, entry)
         return Outcome(stamp(entry.value, revision), removed=True)
 

@@ -27,6 +27,9 @@ def issue(directory: Path, wanted: list[str], now: datetime) -> None:
     Raises:
         UsageError: the CA that is there cannot be read.
     """
+    (directory / "server.json").unlink(
+        missing_ok=True
+    )  # an interrupted renewal may leave a key without its certificate
     authority, authority_key = _authority(directory, now)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _server_certificate(wanted, key, authority, authority_key, now)

@@ -63,9 +63,12 @@ def _tokens(path: Path) -> dict[str, str]:
         write_private(path, json.dumps(made, indent=1).encode())
     try:
         found = json.loads(path.read_bytes())
-        return {name: str(found[name]) for name in ("admin", "controller", "node")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} does not hold this region's tokens", "remove it; new tokens are made") from error
+        tokens = {name: str(found[name]) for name in ("admin", "controller", "node")}
+    except (ValueError, KeyError, TypeError):
+        tokens = {}
+    if len({*filter(None, tokens.values())}) < 3:  # none empty, no two the same
+        raise UsageError(f"{path} does not hold this region's tokens", "remove it; new tokens are made")
+    return tokens
 
 
 def _good(directory: Path, wanted: list[str], now: datetime) -> bool:

@@ -32,6 +32,8 @@ def test_only_administrators_impersonate() -> None:
     tokens = {"t": ADMIN, "n": NODE}
     bob = authenticate(tokens, {"authorization": "Bearer t", "impersonate-user": "bob", "impersonate-group": "a,b"})
     assert (bob.user, bob.groups) == ("bob", ("a", "b", "system:authenticated"))
+    nobody = authenticate(tokens, {"authorization": "Bearer t", "impersonate-user": "system:anonymous"})
+    assert nobody == ANONYMOUS
     with pytest.raises(ApiError, match='cannot impersonate resource "users"'):
         authenticate(tokens, {"authorization": "Bearer n", "impersonate-user": "bob"})
     with pytest.raises(ApiError, match="without impersonating a user name"):
@@ -123,7 +125,18 @@ def test_the_pods_of_a_node_are_those_bound_to_it() -> None:
     play(scene)
 
 
-def test_a_node_reads_everything_and_records_events() -> None:
+def test_a_node_reads_neither_all_secrets_nor_the_logs_of_others() -> None:
+    async def scene(region: Region) -> None:
+        secrets = "/api/v1/namespaces/default/secrets"
+        await region.admin("POST", secrets, {"metadata": {"name": "s"}})
+        assert (await region.node("GET", f"{secrets}/s")).status == 200
+        for target in (secrets, "/api/v1/secrets", f"{secrets}?watch=1", "/api/v1/namespaces/default/pods/p/log"):
+            assert (await region.node("GET", target)).status == 403
+
+    play(scene)
+
+
+def test_a_node_reads_objects_and_records_events() -> None:
     async def scene(region: Region) -> None:
         for target in (
             "/api/v1/services",

@@ -125,6 +125,21 @@ def test_unknown_fields_by_fieldvalidation() -> None:
     play(scene)
 
 
+def test_warnings_that_are_too_long_together_are_cut() -> None:
+    """Clients refuse an answer whose headers are too long, and so would not know that the write was done."""
+
+    async def scene(region: Region) -> None:
+        fields = {f"{n:02}{'x' * 1000}": 1 for n in range(40)}
+        made = await region.admin("POST", MAPS, {"metadata": {"name": "a"}} | fields)
+        assert made.status == 201
+        told = made.header("warning")
+        assert len(told) == 16
+        assert told[0].startswith('299 - "unknown field \\"00xxx')
+        assert {len(text) for text in told} == {len('299 - ""') + 256 + len("\\")}
+
+    play(scene)
+
+
 def test_a_dry_run_writes_nothing() -> None:
     async def scene(region: Region) -> None:
         before = region.store.revision

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from pierhead.errors import UsageError
+from pierhead.pki import certificates
 from pierhead.pki.credentials import ensure
+from pierhead.pki.files import write_private
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -57,9 +59,43 @@ def test_the_server_certificate_fits_its_key_and_its_ca(tmp_path: Path) -> None:
     assert ssl.create_default_context(cafile=str(found.ca)).cert_store_stats()["x509_ca"] == 1
 
 
-@pytest.mark.parametrize("content", [b"not json", b"[]", b'{"admin": "x"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not json",
+        b"[]",
+        b'{"admin": "x"}',
+        b'{"admin": "", "controller": "y", "node": "z"}',
+        b'{"admin": "x", "controller": "y", "node": "x"}',
+    ],
+)
 def test_broken_tokens_are_said_not_replaced(tmp_path: Path, content: bytes) -> None:
     ensure(tmp_path, ["127.0.0.1"], NOW)
     (tmp_path / "tokens.json").write_bytes(content)
     with pytest.raises(UsageError, match=r"tokens\.json"):
         ensure(tmp_path, ["127.0.0.1"], NOW)
+
+
+def test_an_interrupted_renewal_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the next start asks for no more than the old certificate covers."""
+    found = ensure(tmp_path, ["127.0.0.1"], NOW)
+
+    def broken(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(certificates, "_pem", broken)
+        with pytest.raises(OSError, match="full"):
+            ensure(tmp_path, ["127.0.0.1", "192.0.2.1"], NOW)
+    ensure(tmp_path, ["127.0.0.1"], NOW)
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(found.certificate, found.key)
+
+
+def test_what_could_not_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: int) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("os.fsync", broken)
+    with pytest.raises(OSError, match="full"):
+        write_private(tmp_path / "secret", b"x")
+    assert list(tmp_path.iterdir()) == []
