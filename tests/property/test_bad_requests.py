@@ -56,6 +56,10 @@ WORDS = [
     "1",
     "True",
 ]
+SERVICES = "/api/v1/namespaces/default/services"
+MANAGED = (
+    '{"managedFields":[{"operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","manager":"m","fieldsV1":%s}]}'
+)
 PARAMETERS = [
     "limit",
     "continue",
@@ -134,6 +138,33 @@ def test_any_request_has_an_answer_of_the_api(method: str, target: str, query: s
     for entry in region.store.range(""):
         if not entry.key.startswith("claims/"):
             assert json.loads(entry.value)["metadata"]["resourceVersion"] == str(entry.revision)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+@pytest.mark.parametrize("nest", ["[%s]", '{"a":%s}', '{"f:a":%s}'])
+def test_no_depth_is_too_deep_for_an_answer(method: str, nest: str) -> None:
+    """At some depths one walk over a body still gets through and the next one, with larger frames, does not."""
+    left, right = nest.split("%s")
+    media = MEDIA[4:] if method == "PATCH" else MEDIA[:1]
+    target = SERVICES if method == "POST" else f"{SERVICES}/x"
+    for depth in (*range(100, 1000, 100), 100_000):
+        deep = f"{left * depth}1{right * depth}"
+        for body in (f'{{"x":{deep}}}', f'{{"spec":{{"selector":{deep}}}}}', f'{{"metadata":{MANAGED % deep}}}'):
+            for kind in media:
+                reply, _ = serve(method, target, body.encode(), {"content-type": kind})
+                assert reply.status < 500, (depth, reply.body)
+
+
+def test_half_a_surrogate_pair_is_answered_wherever_it_stands() -> None:
+    for body in (
+        rb'{"kind":"\ud800"}',
+        rb'{"apiVersion":"\ud800"}',
+        rb'{"\ud800":1}',
+        rb'{"metadata":{"name":"\udc00"}}',
+    ):
+        reply, _ = serve("POST", f"{SERVICES}?fieldValidation=Strict", body, {"content-type": MEDIA[0]})
+        assert 400 <= reply.status < 500
+        assert "\ufffd" in reply.json["message"]
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,13 @@ def test_any_json_is_a_patch_and_anything_else_a_bad_request() -> None:
     assert caught.value.message == "error decoding patch: unexpected end of JSON input"
 
 
+@pytest.mark.parametrize("depth", [600, 100_000])
+def test_repeated_keys_are_not_looked_for_at_any_depth(depth: int) -> None:
+    with pytest.raises(ApiError) as caught:
+        codec.repeated_keys(b"[" * depth + b"]" * depth)
+    assert caught.value.message == "error decoding patch: exceeded max depth"
+
+
 def test_repeated_keys_have_paths() -> None:
     found = codec.repeated_keys(b'{"metadata":{"labels":{"x":"1","x":"2"}},"a":[{"b":1,"b":2}]}')
     assert found == ['duplicate field "metadata.labels.x"', 'duplicate field "a[0].b"']

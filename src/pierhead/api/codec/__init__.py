@@ -127,8 +127,15 @@ def parse_json(body: bytes) -> Any:
 
 
 def repeated_keys(body: bytes) -> list[str]:
-    """``duplicate field "metadata.labels.x"`` for each key that a JSON text, already parsed once, has twice in one object."""
-    return text.repeated(text.parse(body))
+    """``duplicate field "metadata.labels.x"`` for each key that a JSON text has twice in one object.
+
+    Raises:
+        ApiError: 400; it is nested too deeply.
+    """
+    try:
+        return text.repeated(text.parse(body))
+    except (text.NoJson, RecursionError) as error:
+        raise bad_request(f"error decoding patch: {text.TOO_DEEP}") from error
 
 
 # -- the careful reading --------------------------------------------------------------------------------------

@@ -52,17 +52,6 @@ def go_word(value: Any) -> str:
     return _GO_WORDS.get(type(value), "<nil>")
 
 
-def go_text(value: Any) -> str:
-    """A value as Go's ``%v`` prints it: ``map[port:80 protocol:TCP]``, keys sorted."""
-    if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{go_text(value[key])}' for key in sorted(value))}]"
-    if isinstance(value, list):
-        return f"[{' '.join(map(go_text, value))}]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "<nil>" if value is None else str(value)
-
-
 def shallow(function: Callable[P, T]) -> Callable[P, T]:
     """Refuses what is nested deeper than the interpreter's stack, as JSON decoders do with a limit of their own."""
 
@@ -74,3 +63,23 @@ def shallow(function: Callable[P, T]) -> Callable[P, T]:
             raise bad_request("error decoding patch: json: exceeded max depth") from error
 
     return guarded
+
+
+@shallow
+def go_text(value: Any) -> str:
+    """A value as Go's ``%v`` prints it: ``map[port:80 protocol:TCP]``, keys sorted.
+
+    Raises:
+        ApiError: 400; it is nested too deeply.
+    """
+    return _printed(value)
+
+
+def _printed(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{_printed(value[key])}' for key in sorted(value))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(map(_printed, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "<nil>" if value is None else str(value)
