@@ -149,9 +149,9 @@ class PodRunner:
             ordered = left > 0 and grace is None
             for name in lifecycle.next_to_stop(self.pod, self._attended) if ordered else self._attended:
                 self._attended[name].end(left, f"Stopping container {name}")
-            await self._wake.wait()
-            if self._attended and grace is None:
+            if grace is None:
                 await self._report()
+            await self._wake.wait()
 
     async def _say_goodbye(self) -> None:
         """The last status, then the object itself, unless it went already or another one has its name."""
@@ -298,7 +298,9 @@ class PodRunner:
 
     async def _write(self, body: Tree) -> float | None:
         found = self.pod.metadata
-        patch = {"metadata": {"uid": found.uid}, "status": body}
+        # conditions are merged with those that are there: what one no longer says has to be taken back
+        conditions = [{"reason": None, "message": None} | condition for condition in body["conditions"]]
+        patch = {"metadata": {"uid": found.uid}, "status": body | {"conditions": conditions}}
         try:
             taken = await self._host.client.patch(
                 POD, found.name, patch, found.namespace, subresource="status", how="strategic"

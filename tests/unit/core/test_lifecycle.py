@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pierhead.api.views import Pod
 from pierhead.core import lifecycle
-from pierhead.core.lifecycle import Record, Running, Terminated, Waiting
+from pierhead.core.lifecycle import Record, Running, Starting, Terminated, Waiting
 
 
 def pod(*containers: str, init: tuple[Any, ...] = (), **spec: Any) -> Pod:
@@ -277,3 +277,70 @@ def test_a_container_is_ready_when_its_probes_say_so(
         record = lifecycle.judged(record, container, **verdict)
     assert record.ready is ready
     assert lifecycle.ended(record, Terminated(0, "Completed", 0, 1)).ready is False
+
+
+# -- hooks -----------------------------------------------------------------------------------------------------------
+
+
+HOOKED = {"name": "a", "lifecycle": {"postStart": {"exec": {"command": ["x"]}}}}
+
+
+def hooked() -> Pod:
+    """Two containers, of which the first has a postStart hook."""
+    return msgspec.convert({"spec": {"containers": [HOOKED, {"name": "b"}]}}, Pod)
+
+
+def test_the_next_container_waits_for_the_post_start_hook_of_the_one_before() -> None:
+    found = hooked()
+    plan = lifecycle.decide(found, lifecycle.begin(found), 1000)
+    assert plan.start == ("a",)
+    records = {**plan.records, "a": lifecycle.hooked(plan.records["a"], Starting(1000))}
+    assert lifecycle.decide(found, records, 1001).start == ()
+    assert (lifecycle.phase(found, records), records["a"].started, records["a"].ready) == ("Pending", False, False)
+    records["a"] = lifecycle.running(records["a"], lifecycle.containers(found)["a"], Running(1000))
+    assert lifecycle.decide(found, records, 1002).start == ("b",)
+
+
+def test_a_hook_that_an_agent_did_not_see_the_end_of_is_a_lost_run() -> None:
+    state = lifecycle.lost(Record(Starting(1000, "process://7")), 1001).state
+    assert isinstance(state, Terminated)
+    assert (state.exit_code, state.started, state.id) == (137, 1000, "process://7")
+
+
+@pytest.mark.parametrize(
+    ("grace", "spent", "left"),
+    [(30, 0, 30), (30, 10, 20), (30, 29, 2), (30, 30, 2), (30, 99, 2), (1, 1, 1), (0, 0, 0), (0, 5, 0)],
+)
+def test_a_pre_stop_hook_counts_against_the_grace_period_and_leaves_two_seconds(
+    grace: float, spent: float, left: float
+) -> None:
+    assert lifecycle.after_hook(grace, spent) == left
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "deletion", "grace"),
+    [({}, None, 30), ({"terminationGracePeriodSeconds": 5}, None, 5), ({"terminationGracePeriodSeconds": 5}, 0, 0)],
+)
+def test_the_grace_period_is_that_of_the_deletion_or_the_pod_s_own(
+    spec: dict[str, int], deletion: int | None, grace: float
+) -> None:
+    meta = {} if deletion is None else {"deletionGracePeriodSeconds": deletion}
+    assert lifecycle.grace(msgspec.convert({"metadata": meta, "spec": spec}, Pod)) == grace
+
+
+def test_sidecars_outlive_all_others_and_end_in_reverse_order() -> None:
+    sidecars = tuple({"name": name, "restartPolicy": "Always"} for name in ("proxy", "log"))
+    found, left = pod("a", "b", init=sidecars), ["proxy", "log", "a", "b"]
+    order = []
+    while told := lifecycle.next_to_stop(found, left):
+        order.append(told)
+        left = [name for name in left if name not in told]
+    assert order == [("a", "b"), ("log",), ("proxy",)]
+
+
+def test_a_deadline_counts_from_when_the_node_took_the_pod() -> None:
+    assert lifecycle.deadline(pod(activeDeadlineSeconds=60), 1000) == 1060
+    assert lifecycle.deadline(pod(), 1000) is None

@@ -8,7 +8,7 @@ import msgspec
 
 from pierhead.api.views import Pod
 from pierhead.core import lifecycle, lifecycle_status
-from pierhead.core.lifecycle import Record, Running, Terminated, Waiting
+from pierhead.core.lifecycle import DEADLINE_EXCEEDED, Record, Running, Starting, Terminated, Waiting
 from pierhead.core.lifecycle_status import Place
 
 PLACE = Place("127.64.0.7", "127.0.0.1", 1000)
@@ -136,6 +136,34 @@ def test_listening_on_all_addresses_is_a_condition_that_goes_again() -> None:
     before = {each["type"]: each for each in bad["conditions"]}
     assert conditions(written(pod(), running, before=before))["pierhead.dev/BindsItsAddress"] == "True"
     assert "pierhead.dev/BindsItsAddress" not in conditions(written(pod(), running))
+
+
+def test_a_container_whose_post_start_hook_runs_is_not_yet_running() -> None:
+    found = written(pod(), Record(Starting(1000, "process://7")))
+    assert (found["phase"], found["containerStatuses"][0]["state"]) == (
+        "Pending",
+        {"waiting": {"reason": "ContainerCreating"}},
+    )
+    assert "containerID" not in found["containerStatuses"][0]
+
+
+def test_a_pod_past_its_deadline_has_failed_once_nothing_of_it_runs() -> None:
+    """A pod that restarts always, and one whose container took SIGTERM well."""
+    running = written(pod(), Record(Running(1000), started=True, ready=True), failure=DEADLINE_EXCEEDED)
+    assert (running["phase"], "reason" in running) == ("Running", False)
+    over = written(pod(), Record(Terminated(0, "Completed", 1000, 1060)), failure=DEADLINE_EXCEEDED)
+    assert (over["phase"], over["reason"]) == ("Failed", "DeadlineExceeded")
+    assert over["message"] == "Pod was active on the node longer than the specified deadline"
+    assert {each.get("reason") for each in over["conditions"] if each["status"] == "False"} == {"PodFailed"}
+    assert lifecycle_status.failure(pod(over)) == DEADLINE_EXCEEDED
+
+
+def test_a_pod_without_an_address_says_none() -> None:
+    found = lifecycle_status.status(
+        pod(), {"c": Record()}, Place("", "127.0.0.1", 1000), now=1000.0, before={}, over=True
+    )
+    assert "podIP" not in found
+    assert "podIPs" not in found
 
 
 # -- after a restart of the agent --------------------------------------------------------------------------------

@@ -5,178 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import sys
-import time
-from collections.abc import Awaitable, Callable
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from agents import Region, alive, eventually, open_to_all, play, process, python, ready, reason, shell, state
 from pierhead.api import Tree
-from pierhead.api.codec import stamp
-from pierhead.api.kinds import CONFIG_MAP, EVENT, LEASE, NAMESPACE, NODE, POD, SECRET, SERVICE
-from pierhead.api.logs import LogQuery
-from pierhead.api.network import Network
-from pierhead.apiserver.application import ApiServer
-from pierhead.apiserver.auth import ADMIN, node_identity
-from pierhead.client.client import Client
-from pierhead.client.informers import Informers
-from pierhead.client.inprocess import InProcess
+from pierhead.api.kinds import CONFIG_MAP, LEASE, NAMESPACE, NODE, POD, SECRET, SERVICE
 from pierhead.errors import ApiError
-from pierhead.node.agent import NodeAgent
-from pierhead.store.memory import MemoryStore
 
-LOOPBACK = Network("loopback", (ip_network("127.96.0.0/16"),), (ip_network("127.64.0.0/16"),))
 SERVE = (
     "import http.server, os; "
     "http.server.HTTPServer((os.environ['POD_IP'], 18080), http.server.SimpleHTTPRequestHandler).serve_forever()"
 )
-
-
-class NoLogs:
-    """The agent is asked for logs directly here."""
-
-    def logs(self, node: str, query: object) -> Any:
-        raise AssertionError(query)
-
-
-async def eventually(holds: Callable[[], Awaitable[Any]]) -> Any:
-    """What ``holds`` answers, as soon as that is true; within ten seconds, for processes have a clock of their own."""
-    async with asyncio.timeout(10):
-        while not (found := await holds()):  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-        return found
-
-
-class Region:
-    """An API server and a node, ``n1``."""
-
-    def __init__(self, directory: Path, pods: str = "127.64.0.0/16") -> None:
-        self.directory, self.pods = directory, ip_network(pods)
-        self.app = ApiServer(MemoryStore(stamp), LOOPBACK, {"admin": ADMIN, "node": node_identity("n1")}, NoLogs())
-        self.admin = Client(InProcess(self.app, "admin"))
-        self.agent: NodeAgent
-
-    async def node(self) -> None:
-        """Runs the node until cancelled; a second call is a new agent on the same directory."""
-        client = Client(InProcess(self.app, "node"), "kubelet")
-        informers = Informers(client)
-        self.agent = NodeAgent(
-            client,
-            informers,
-            LOOPBACK,
-            name="n1",
-            zone="z1",
-            region="r1",
-            directory=self.directory / "n1",
-            pod_range=self.pods,
-        )
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(informers.run())
-            try:
-                await self.agent.run()
-            finally:
-                watching.cancel()
-
-    async def create(self, name: str, *containers: Tree, **spec: Any) -> Tree:
-        body = {"containers": list(containers), "nodeName": "n1", **spec}
-        return await self.admin.create(POD, {"metadata": {"name": name, "namespace": "default"}, "spec": body})
-
-    async def pod(self, name: str) -> Tree:
-        return await self.admin.get(POD, name, "default")
-
-    async def until(self, name: str, holds: Callable[[Tree], Any]) -> Tree:
-        """The pod, as soon as something holds."""
-        found: Tree = {}
-
-        async def look() -> bool:
-            found.clear()
-            found.update(await self.pod(name))
-            return bool(holds(found))
-
-        try:
-            await eventually(look)
-        except TimeoutError:
-            raise AssertionError(found.get("status")) from None
-        return found
-
-    async def until_gone(self, name: str) -> None:
-        async def gone() -> bool:
-            return all(each["metadata"]["name"] != name for each in (await self.admin.list(POD, "default")).items)
-
-        await eventually(gone)
-
-    async def until_dead(self, pid: int) -> None:
-        async def dead() -> bool:
-            return not alive(pid)
-
-        await eventually(dead)
-
-    async def until_said(self, name: str, container: str = "c") -> str:
-        return str(await eventually(lambda: self.logs(name, container)))
-
-    async def events(self, name: str) -> dict[str, str]:
-        """Reason → text, once the recorder had its turn."""
-        await asyncio.sleep(0.05)
-        found = (await self.admin.list(EVENT, "default")).items
-        return {each["reason"]: each["message"] for each in found if each["involvedObject"]["name"] == name}
-
-    async def logs(self, name: str, container: str = "c", **query: Any) -> str:
-        chunks = self.agent.logs(LogQuery("default", name, container, **query))
-        return b"".join([chunk async for chunk in chunks]).decode()
-
-
-def play(directory: Path, scene: Callable[[Region], Awaitable[None]], **more: str) -> None:
-    async def main() -> None:
-        region = Region(directory, **more)
-        for name in ("default", "kube-node-lease"):
-            await region.admin.create(NAMESPACE, {"metadata": {"name": name}})
-        node = asyncio.ensure_future(region.node())
-        scenes = asyncio.ensure_future(scene(region))
-        await asyncio.wait([node, scenes], return_when=asyncio.FIRST_COMPLETED)
-        for task in (scenes, node):
-            task.cancel()
-            await asyncio.wait([task])
-        for task in (scenes, node):
-            if not task.cancelled():
-                task.result()
-        region.app.close()
-
-    asyncio.run(asyncio.wait_for(main(), 30))
-
-
-def shell(script: str, **more: Any) -> Tree:
-    return {"name": "c", "image": "host", "command": ["sh", "-c", script], **more}
-
-
-def python(program: str, **more: Any) -> Tree:
-    return {"name": "c", "image": "host", "command": [sys.executable, "-c", program], **more}
-
-
-def state(pod: Tree) -> Tree:
-    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
-    found: Tree = statuses[0].get("state", {})
-    return found
-
-
-def reason(pod: Tree) -> str:
-    """Why a container waits, or how it ended."""
-    found: list[Tree] = list(state(pod).values())
-    return str(found[0].get("reason", "")) if found else ""
-
-
-def ready(pod: Tree) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_node_registers_itself_and_says_that_it_lives(tmp_path: Path) -> None:
@@ -205,7 +46,7 @@ def test_a_pod_runs_until_it_is_deleted(tmp_path: Path) -> None:
         pod = await region.until("web", ready)
         assert pod["status"]["phase"] == "Running"
         assert pod["status"]["podIP"] == "127.64.0.1"
-        pid = int(pod["status"]["containerStatuses"][0]["containerID"].removeprefix("process://"))
+        pid = process(pod)
         assert alive(pid)
         said = await region.until_said("web")
         assert said == f"127.64.0.1 {pid} web\n"
@@ -222,60 +63,6 @@ def test_a_pod_runs_until_it_is_deleted(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
-def test_a_deleted_pod_has_its_grace_period(tmp_path: Path) -> None:
-    async def scene(region: Region) -> None:
-        await region.create("web", shell("trap 'sleep 0.3; exit' TERM; echo up; while :; do sleep 0.01; done"))
-        await region.until("web", ready)
-        await region.until_said("web")
-        begun = time.monotonic()
-        await region.admin.delete(POD, "web", "default", grace=5)
-        await region.until_gone("web")
-        assert 0.3 <= time.monotonic() - begun < 3
-
-    play(tmp_path, scene)
-
-
-def test_a_pod_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    async def scene(region: Region) -> None:
-        await region.create("web", shell("trap '' TERM; echo up; while :; do sleep 0.01; done"))
-        await region.until("web", ready)
-        await region.until_said("web")
-        begun = time.monotonic()
-        await region.admin.delete(POD, "web", "default", grace=1)
-        await region.until_gone("web")
-        assert 1 <= time.monotonic() - begun < 3
-
-    play(tmp_path, scene)
-
-
-def test_deletion_without_grace_ends_it_at_once(tmp_path: Path) -> None:
-    async def scene(region: Region) -> None:
-        await region.create("web", shell("trap '' TERM; while :; do sleep 0.01; done"))
-        pod = await region.until("web", ready)
-        pid = int(pod["status"]["containerStatuses"][0]["containerID"].removeprefix("process://"))
-        await region.admin.delete(POD, "web", "default", grace=60)
-        await region.until("web", lambda pod: pod["metadata"].get("deletionTimestamp"))
-        await region.admin.delete(POD, "web", "default", grace=0)
-        await region.until_dead(pid)
-
-    play(tmp_path, scene)
-
-
-def test_what_the_agent_ran_ends_with_it(tmp_path: Path) -> None:
-    pids: list[int] = []
-
-    async def scene(region: Region) -> None:
-        for name in ("one", "two"):
-            await region.create(name, shell("setsid sleep 1000 & env -i sleep 1000 & wait"))
-            pod = await region.until(name, ready)
-            pids.append(int(pod["status"]["containerStatuses"][0]["containerID"].removeprefix("process://")))
-
-    begun = time.monotonic()
-    play(tmp_path, scene)
-    assert time.monotonic() - begun < 6
-    assert not any(map(alive, pids))
-
-
 # -- readiness ------------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +76,7 @@ def test_a_pod_is_ready_within_milliseconds_of_listening(tmp_path: Path) -> None
         assert not ready(before)
         pod = await region.until("web", ready)
         assert pod["status"]["containerStatuses"][0]["ready"]
+        assert not [each for each in pod["status"]["conditions"] if "reason" in each or "message" in each]
 
     play(tmp_path, scene)
 
@@ -313,9 +101,7 @@ def test_a_failed_liveness_probe_restarts(tmp_path: Path) -> None:
 def test_readiness_flips_without_a_restart(tmp_path: Path) -> None:
     healthy = tmp_path / "healthy"
     healthy.touch()
-    for place in (tmp_path, *tmp_path.parents):  # the probe runs as nobody
-        if not place.stat().st_mode & 0o001:
-            place.chmod(0o755)
+    open_to_all(tmp_path)
     probe = {"exec": {"command": ["test", "-e", str(healthy)]}, "periodSeconds": 1, "failureThreshold": 1}
 
     async def scene(region: Region) -> None:
