@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from pierhead.api.kinds import ENDPOINT_SLICE, NODE, POD, SERVICE
 from pierhead.api.views import EndpointSlice, Node, Pod, Service
 from pierhead.client.client import Client
@@ -13,7 +11,7 @@ from pierhead.client.informers import Informers
 from pierhead.controllers.loop import Loop, split
 from pierhead.controllers.selection import Selection
 from pierhead.controllers.slicewriter import SliceWriter
-from pierhead.core import backing, packing, slices, topology, zones
+from pierhead.core import backing, slices, topology, zones
 from pierhead.errors import ApiError
 
 
@@ -28,9 +26,8 @@ class EndpointSlices(Loop):
         self._recorder = recorder
         self._services: Informer[Service] = informers.of(SERVICE)
         self._nodes: Informer[Node] = informers.of(NODE)
-        self._slices: Informer[EndpointSlice] = informers.of(ENDPOINT_SLICE)
-        self._writer = SliceWriter(client, self._slices)
-        self._by_service = self._slices.index(lambda found: owned_by(found, slices.MANAGER))
+        written: Informer[EndpointSlice] = informers.of(ENDPOINT_SLICE)
+        self._writer = SliceWriter(client, written, slices.MANAGER)
         self._automatic = self._services.index(lambda found: ["auto"] if topology.is_automatic(found) else [])
         self._times: dict[str, dict[str, str]] = {}
         """Service → times of its last changes that were written."""
@@ -39,7 +36,7 @@ class EndpointSlices(Loop):
         pods.subscribe(self._pod_changed)
         self._services.subscribe(lambda change: self.queue.add(change.latest.key))
         self._nodes.subscribe(self._node_changed)
-        self._slices.subscribe(self._slice_changed)
+        written.subscribe(self._slice_changed)
 
     async def reconcile(self, key: str) -> None:
         """Writes what the pods of a Service ask for. A Service that is gone, or selects no more, is not looked after."""
@@ -52,7 +49,7 @@ class EndpointSlices(Loop):
             return
         pods = self._selection.pods(service)
         capacity = zones.capacity_of(self._nodes.list()) if topology.is_automatic(service) else zones.UNKNOWN
-        found = slices.decide(service, pods, self._nodes.get, self._by_service[key], capacity=capacity)
+        found = slices.decide(service, pods, self._nodes.get, self._writer.of(key), capacity=capacity)
         for note in found.notes:
             self._recorder.note(SERVICE, service, note.reason, note.message, type=note.type)
         times, time = backing.trigger(self._times.get(key, {}), service, pods)
@@ -84,15 +81,5 @@ class EndpointSlices(Loop):
                 self.queue.add(service.key)
 
     def _slice_changed(self, change: Change[EndpointSlice]) -> None:
-        if change.new is not None and self._writer.is_own(change.new):
-            return
-        for found in change:
-            for key in owned_by(found, slices.MANAGER) if found else ():
-                self.queue.add(key)
-
-
-def owned_by(found: EndpointSlice, manager: str) -> Iterable[str]:
-    """The key of a slice's Service, when this manager looks after the slice."""
-    if found.service and found.metadata.labels.get(packing.MANAGED_BY_LABEL) == manager:
-        return [f"{found.metadata.namespace}/{found.service}"]
-    return []
+        for key in self._writer.affected(change):
+            self.queue.add(key)

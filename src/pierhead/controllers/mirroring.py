@@ -8,7 +8,6 @@ from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
-from pierhead.controllers.endpointslices import owned_by
 from pierhead.controllers.loop import Loop, split
 from pierhead.controllers.slicewriter import SliceWriter
 from pierhead.core import mirroring
@@ -26,8 +25,7 @@ class Mirroring(Loop):
         self._services: Informer[Service] = informers.of(SERVICE)
         self._endpoints: Informer[Endpoints] = informers.of(ENDPOINTS)
         slices: Informer[EndpointSlice] = informers.of(ENDPOINT_SLICE)
-        self._writer = SliceWriter(client, slices)
-        self._mirrored = slices.index(lambda found: owned_by(found, mirroring.MANAGER))
+        self._writer = SliceWriter(client, slices, mirroring.MANAGER)
         self._services.subscribe(self._service_changed)
         self._endpoints.subscribe(lambda change: self.queue.add(change.latest.key))
         slices.subscribe(self._slice_changed)
@@ -35,7 +33,7 @@ class Mirroring(Loop):
     async def reconcile(self, key: str) -> None:
         """Writes the mirror of one Endpoints object, or takes it away."""
         namespace, name = split(key)
-        endpoints, existing = self._endpoints.get(name, namespace), self._mirrored[key]
+        endpoints, existing = self._endpoints.get(name, namespace), self._writer.of(key)
         if endpoints is None or not mirroring.is_mirrored(endpoints, self._services.get(name, namespace)):
             await self._writer.write(Plan(delete=tuple(existing)))
             return
@@ -51,8 +49,5 @@ class Mirroring(Loop):
             self.queue.add(change.latest.key)
 
     def _slice_changed(self, change: Change[EndpointSlice]) -> None:
-        if change.new is not None and self._writer.is_own(change.new):
-            return
-        for found in change:
-            for key in owned_by(found, mirroring.MANAGER) if found else ():
-                self.queue.add(key)
+        for key in self._writer.affected(change):
+            self.queue.add(key)

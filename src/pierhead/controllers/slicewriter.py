@@ -1,30 +1,43 @@
-"""Carries out a ``Plan`` of EndpointSlices."""
+"""The EndpointSlices that one controller looks after."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 from pierhead.api.kinds import ENDPOINT_SLICE
 from pierhead.api.views import EndpointSlice, tree_of
 from pierhead.client.client import Client
-from pierhead.client.informer import Informer
+from pierhead.client.informer import Change, Informer
 from pierhead.controllers.loop import accepting
-from pierhead.core.packing import Plan
+from pierhead.core.packing import MANAGED_BY_LABEL, Plan
 from pierhead.core.slices import triggered
 
 
 class SliceWriter:
-    """Creates, then updates, then deletes, so that an endpoint is rather in two slices than in none."""
+    """Those labelled as managed by ``manager``, and how they are written."""
 
-    def __init__(self, client: Client, slices: Informer[EndpointSlice]) -> None:
+    def __init__(self, client: Client, slices: Informer[EndpointSlice], manager: str) -> None:
         self._client = client
         self._slices = slices
+        self._manager = manager
+        self._by_service = slices.index(self._service_of)
         self._under_way: list[EndpointSlice] = []
 
-    def is_own(self, found: EndpointSlice) -> bool:
-        """Whether this is a write of ours that is just coming back, and so no reason to look again."""
-        return any(_contents(written) == _contents(found) for written in self._under_way)
+    def of(self, service: str) -> Sequence[EndpointSlice]:
+        """The slices of a Service, which need not exist, by its key."""
+        return self._by_service[service]
+
+    def affected(self, change: Change[EndpointSlice]) -> Iterable[str]:
+        """Keys of the Services whose slices somebody else has changed. What is under way here is no reason to look again."""
+        if change.new is None or not self._is_under_way(change.new):
+            for found in change:
+                if found is not None:
+                    yield from self._service_of(found)
 
     async def write(self, plan: Plan, *, trigger: str | None = None) -> None:
-        """``trigger``: which change the slices are written for (empty: none that is newer; None: nothing to say about that).
+        """Creates, then updates, then deletes, so that an endpoint is rather in two slices than in none.
+
+        ``trigger``: which change the slices are written for (empty: none that is newer; None: nothing to say about that).
         Returns once the informer has seen all of it.
 
         Raises:
@@ -45,6 +58,13 @@ class SliceWriter:
             )
         finally:
             self._under_way = [found for found in self._under_way if not any(found is one for one in written)]
+
+    def _service_of(self, found: EndpointSlice) -> Iterable[str]:
+        if found.service and found.metadata.labels.get(MANAGED_BY_LABEL) == self._manager:
+            yield f"{found.metadata.namespace}/{found.service}"
+
+    def _is_under_way(self, found: EndpointSlice) -> bool:
+        return any(_contents(written) == _contents(found) for written in self._under_way)
 
     async def _delete(self, found: EndpointSlice) -> None:
         meta = found.metadata
