@@ -14,6 +14,7 @@ from pierhead.api.endpoints import EndpointsStrategy
 from pierhead.api.endpointslices import EndpointSliceStrategy
 from pierhead.api.network import Network
 from pierhead.api.strategy import Strategy, Write
+from pierhead.errors import Cause
 
 RANGES = (ip_network("10.96.0.0/16"),)
 PLAIN = Write("", Network("none", RANGES))
@@ -136,22 +137,28 @@ _SLICES = st.fixed_dictionaries(
 )
 
 
-def _walk(strategy: Strategy, new: Tree, old: Tree) -> None:
+def _walk(strategy: Strategy, new: Tree, old: Tree) -> list[Cause]:
+    """What is wrong with the change, when both were made first."""
+    found = []
     for obj in (new, old):
         strategy.default(obj)
         strategy.prepare_create(obj, PLAIN)
-        strategy.validate(obj, PLAIN)
+        found += strategy.validate(obj, PLAIN)
         strategy.warnings(obj, None)
+    if not found:
+        assert strategy.validate_update(new, new, PLAIN) == []
     strategy.prepare_update(new, old, PLAIN)
-    strategy.validate_update(new, old, LOOPBACK)
     strategy.warnings(new, old)
+    return found + strategy.validate_update(new, old, LOOPBACK)
 
 
 @given(_SUBSETS, st.none() | _SUBSETS)
-def test_no_endpoints_break_their_rules(new: list[Tree], old: list[Tree] | None) -> None:
-    _walk(EndpointsStrategy(), {"metadata": {}, "subsets": new}, {"metadata": {}, "subsets": old})
+def test_endpoints_that_are_good_stay_good_and_others_are_told_where(new: list[Tree], old: list[Tree] | None) -> None:
+    causes = _walk(EndpointsStrategy(), {"metadata": {}, "subsets": new}, {"metadata": {}, "subsets": old})
+    assert all(cause.field.startswith("subsets[") and cause.message for cause in causes)
 
 
 @given(_SLICES, _SLICES)
-def test_no_slice_breaks_its_rules(new: Tree, old: Tree) -> None:
-    _walk(EndpointSliceStrategy(), {"metadata": {}} | new, {"metadata": {}} | old)
+def test_slices_that_are_good_stay_good_and_others_are_told_where(new: Tree, old: Tree) -> None:
+    causes = _walk(EndpointSliceStrategy(), {"metadata": {}} | new, {"metadata": {}} | old)
+    assert all(cause.field.startswith(("addressType", "endpoints[", "ports[")) and cause.message for cause in causes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -151,10 +150,15 @@ def test_a_label_selector_reads_what_it_shows(requirements: list[Requirement]) -
 
 
 @given(st.text("ab=!<>(), in\\\t", max_size=12) | st.text(max_size=8))
-def test_no_text_breaks_the_parsers(text: str) -> None:
+def test_any_text_is_a_selector_that_shows_itself_or_a_bad_request(text: str) -> None:
     for parse in (parse_labels, parse_fields):
-        with suppress(ApiError):
-            parse(text)
+        shown, code = None, 400
+        try:
+            shown = str(parse(text))
+        except ApiError as error:
+            code = error.code
+        assert code == 400
+        assert shown is None or str(parse(shown)) == shown
 
 
 def test_a_field_selector() -> None:
