@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ class Limits:
     header_seconds: float = 10.0
     """From the first byte of a request (or the connection) to the end of its headers; also for the TLS handshake."""
     body_seconds: float = 30.0
+    unread_seconds: float = 900.0
+    """How long a client may take nothing of what it was sent: as long as the kernel tries to reach one that has vanished, and
+    long enough for who reads a log page by page. The kernel keeps this deadline, so that it holds for whatever is sent."""
     header_bytes: int = 64 * 1024
 
 
@@ -95,6 +99,8 @@ class Serving:
 
     async def __aenter__(self) -> Serving:
         self._config.load()
+        if sys.platform == "linux":  # connections inherit it from the socket they came in by
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._limits.unread_seconds * 1000))
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self._config, self._state, self._limits),
             sock=self._sock,

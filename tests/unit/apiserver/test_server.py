@@ -21,6 +21,7 @@ class Echo:
     def __init__(self) -> None:
         self.sinks: list[DirectSink] = []
         self.opened = asyncio.Event()
+        self.closed = asyncio.Event()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Send) -> None:
         if scope["path"] == "/watch":
@@ -28,7 +29,9 @@ class Echo:
             sink = DirectSink(scope["extensions"][EXTENSION]["pipe"])
             self.sinks.append(sink)
             self.opened.set()
+            listening = asyncio.ensure_future(self._listen(receive, sink))
             await sink.run()
+            listening.cancel()
             await send({"type": "http.response.body", "body": b""})
             return
         body, more = b"", True
@@ -40,6 +43,12 @@ class Echo:
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def _listen(self, receive: Any, sink: DirectSink) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.closed.set()
+        sink.close()
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -187,6 +196,19 @@ def test_a_watcher_that_does_not_read_is_dropped() -> None:
         writer.transport.abort()
 
     serve(test)
+
+
+def test_who_takes_nothing_of_a_long_answer_is_hung_up_on() -> None:
+    async def test(app: Echo, port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(b"GET /watch HTTP/1.1\r\nhost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        await app.opened.wait()
+        assert app.sinks[0].write(Frame(b"x" * 2**23))
+        await app.closed.wait()
+        writer.transport.abort()
+
+    serve(test, Limits(unread_seconds=0.1))
 
 
 def test_stopping_ends_watches_in_less_than_a_second() -> None:
