@@ -86,14 +86,19 @@ async def _tell(directory: Path) -> None:
 async def _under_load(narrator: Narrator, client: Client, clients: Clients, first: Tree) -> None:
     """Everything changes while the clients go on."""
     stop, before = asyncio.Event(), clients.served.total()
+    problem: UsageError | None = None
     async with asyncio.TaskGroup() as group:
         group.create_task(clients.run(stop, lambda total: narrator.progress(f"{total} thumbnails")))
         try:
             await _lose_a_pod(narrator, client)
             await _next_version(narrator, client, first)
+        except UsageError as error:  # carried past the group, which would wrap it
+            problem = error
         finally:
             stop.set()
     narrator.settle()
+    if problem is not None:
+        raise problem
     failed = len(clients.failures)
     narrator.step(f"What the clients saw: {clients.served.total() - before} thumbnails, {failed} failures")
     for failure, number in Counter(clients.failures).most_common(3):
