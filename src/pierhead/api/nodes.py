@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pierhead.api import Tree
-from pierhead.api.pods_scheduling import TAINT_EFFECTS
+from pierhead.api.pods_scheduling import NOT_READY, TAINT_EFFECTS
 from pierhead.api.rules import (
     cidr,
     forbidden_field,
@@ -16,7 +16,7 @@ from pierhead.api.rules import (
 from pierhead.api.strategy import Strategy, Write
 from pierhead.errors import Cause
 
-NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+BIRTH = {"key": NOT_READY, "effect": "NoSchedule"}
 """The taint with which a Node is born: whoever manages nodes takes it away when the node is ready."""
 
 
@@ -27,12 +27,13 @@ class NodeStrategy(Strategy):
         status = obj.get("status") or {}
         if status.get("capacity") and status.get("allocatable") is None:
             status["allocatable"] = dict(status["capacity"])
+        _agree(obj.get("spec") or {})
 
     def prepare_create(self, obj: Tree, write: Write) -> None:
         spec = obj.setdefault("spec", {})
         taints = spec.get("taints") or []
-        if not any(taint.get("key") == NOT_READY["key"] and taint.get("effect") == "NoSchedule" for taint in taints):
-            spec["taints"] = [*taints, dict(NOT_READY)]
+        if not any(BIRTH.items() <= taint.items() for taint in taints):
+            spec["taints"] = [*taints, dict(BIRTH)]
 
     def prepare_update(self, obj: Tree, old: Tree, write: Write) -> None:
         kept = "spec" if write.subresource == "status" else "status"
@@ -62,6 +63,15 @@ class NodeStrategy(Strategy):
 
     def selectable(self, obj: Tree) -> dict[str, str]:
         return {"spec.unschedulable": "true" if (obj.get("spec") or {}).get("unschedulable") else "false"}
+
+
+def _agree(spec: Tree) -> None:
+    """``podCIDR`` is the first of ``podCIDRs``; where they differ the older field wins, for clients that know only that."""
+    first, ranges = spec.get("podCIDR"), spec.get("podCIDRs") or []
+    if first and ranges[:1] != [first]:
+        spec["podCIDRs"] = [first]
+    elif ranges and not first:
+        spec["podCIDR"] = ranges[0]
 
 
 def _taint_causes(taints: list[Tree]) -> list[Cause]:

@@ -218,6 +218,14 @@ def test_a_node_and_its_status_are_written_apart() -> None:
     assert (new["spec"], new["status"]["capacity"]) == (old["spec"], {"cpu": "3"})
 
 
+def test_the_range_and_the_ranges_of_a_node_agree() -> None:
+    for spec in ({"podCIDR": "10.1.0.0/24"}, {"podCIDRs": ["10.1.0.0/24"]}):
+        node, _ = created(NODE, spec=spec)
+        assert (node["spec"]["podCIDR"], node["spec"]["podCIDRs"]) == ("10.1.0.0/24", ["10.1.0.0/24"])
+    node, _ = created(NODE, spec={"podCIDR": "10.1.0.0/24", "podCIDRs": ["10.2.0.0/24", "fd00::/64"]})
+    assert node["spec"]["podCIDRs"] == ["10.1.0.0/24"]
+
+
 def test_taints_and_ranges_of_a_node() -> None:
     refused = created(NODE, spec={"taints": [{"key": "a", "effect": "X"}, {"key": "b"}], "podCIDRs": ["10.1.0.1/24"]})[
         1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import convert
 
+from pierhead.api.pods_scheduling import NOT_READY
 from pierhead.api.views import Node
 from pierhead.core import nodes
 
@@ -12,7 +13,7 @@ from pierhead.core import nodes
 def node(*, ready: str, tainted: bool) -> Node:
     taints = [
         {"key": "other", "effect": "NoSchedule"},
-        *([{"key": nodes.NOT_READY, "effect": "NoSchedule"}] if tainted else []),
+        *([{"key": NOT_READY, "effect": "NoSchedule"}] if tainted else []),
     ]
     conditions = [{"type": "Ready", "status": ready}]
     return convert({"metadata": {"name": "n"}, "spec": {"taints": taints}, "status": {"conditions": conditions}}, Node)
@@ -28,7 +29,7 @@ def test_a_ready_node_loses_its_taint_and_keeps_the_others() -> None:
 
 @pytest.mark.parametrize("ready", ["False", "Unknown"])
 def test_a_node_that_is_not_ready_gets_it(ready: str) -> None:
-    assert keys(node(ready=ready, tainted=False)) == ["other", nodes.NOT_READY]
+    assert keys(node(ready=ready, tainted=False)) == ["other", NOT_READY]
 
 
 @pytest.mark.parametrize(("ready", "tainted"), [("True", False), ("False", True), ("Unknown", True)])
