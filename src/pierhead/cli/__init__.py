@@ -19,9 +19,9 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point ``pierhead``."""
-    from pierhead.cli.commands import commands
-
     try:
+        from pierhead.cli.commands import commands
+
         commands.main(
             args=list(arguments) if arguments is not None else None, prog_name="pierhead", standalone_mode=False
         )
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         _fail(error.format_message(), f"see: {context.command_path if context else 'pierhead'} --help")
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
 
 
