@@ -72,20 +72,22 @@ def scale(replica_set: ReplicaSet, owned: Sequence[Pod], burst: int = BURST) -> 
     if surplus <= 0:
         return Scale(min(-surplus, burst))
     together = Counter(pod.spec.node_name for pod in active)
-    ranked = sorted(sorted(active, key=_created, reverse=True), key=lambda pod: _dispensable(pod, together))
+    newest = sorted(active, key=_times, reverse=True)
+    ranked = sorted(newest, key=lambda pod: _dispensable(pod, together))
     return Scale(delete=tuple(ranked[: min(surplus, burst)]))
 
 
-def _created(pod: Pod) -> str:
-    """Times in UTC sort as texts."""
-    return pod.metadata.creation_timestamp or ""
+def _times(pod: Pod) -> tuple[str, int, str]:
+    """Since when it is ready, its restarts, when it was created: the largest goes first. Times in UTC sort as texts."""
+    since = next((found.last_transition_time for found in pod.status.conditions if found.type == "Ready"), None)
+    restarts = max((found.restart_count for found in pod.status.container_statuses), default=0)
+    return (since or "") if pod.ready else "", restarts, pod.metadata.creation_timestamp or ""
 
 
 def _dispensable(pod: Pod, together: Mapping[str, int]) -> tuple[object, ...]:
-    """Smallest goes first: unassigned, pending, unready, cheap, not alone on its node, more restarts. Of equals the youngest."""
+    """Smallest goes first: unassigned, pending, unready, cheap, not alone on its node. Of equals the newest."""
     phase = {"Pending": 0, "Unknown": 1, "": 1}.get(pod.status.phase, 2)
-    restarts = max((found.restart_count for found in pod.status.container_statuses), default=0)
-    return bool(pod.spec.node_name), phase, pod.ready, _cost(pod), -together[pod.spec.node_name], -restarts
+    return bool(pod.spec.node_name), phase, pod.ready, _cost(pod), -together[pod.spec.node_name]
 
 
 def _cost(pod: Pod) -> int:

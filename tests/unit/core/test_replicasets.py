@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import pod, view
+from pierhead.api.pods import DELETION_COST
 from pierhead.api.views import Pod, ReplicaSet
 from pierhead.core import replicasets
 
@@ -54,6 +55,36 @@ def test_what_ended_or_is_going_is_replaced() -> None:
 )
 def test_the_least_useful_goes_first(first: Pod, later: Pod) -> None:
     assert names(replicasets.scale(replica_set(1), [later, first]).delete) == ["x"]
+
+
+def aged(name: str, *, created: str = "00", ready: str = "05", restarts: int = 0, cost: str = "0") -> Pod:
+    """``created`` and ``ready``: seconds."""
+    time = "2026-01-01T00:00:{}Z"
+    status = {
+        "phase": "Running",
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": time.format(ready)}],
+        "containerStatuses": [{"name": "c", "restartCount": restarts}],
+    }
+    metadata = {
+        "name": name, "namespace": "default", "creationTimestamp": time.format(created),
+        "annotations": {DELETION_COST: cost},
+    }  # fmt: skip
+    return view(Pod, {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": status})
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (aged("x", cost="-1", ready="01"), aged("y", ready="09")),
+        (aged("x", ready="09"), aged("y", ready="05", restarts=3, created="04")),
+        (aged("x", restarts=1), aged("y", created="04")),
+        (aged("x", created="04"), aged("y", created="03")),
+        (aged("x"), aged("y", cost="nothing", created="00", ready="04")),
+    ],
+)
+def test_of_useful_ones_the_cheaper_then_the_newer_goes_first(first: Pod, later: Pod) -> None:
+    for owned in ([first, later], [later, first]):
+        assert names(replicasets.scale(replica_set(1), owned).delete) == ["x"]
 
 
 def test_of_equals_one_of_a_crowded_node_goes_first() -> None:
