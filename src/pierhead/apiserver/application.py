@@ -190,7 +190,7 @@ def _parts(scope: Scope) -> list[str]:
 async def _body(request: Request, receive: Receive) -> bytes:
     """Raises: ApiError 413."""
     if request.headers.get("content-length", "").isdecimal() and int(request.headers["content-length"]) > BODY_BYTES:
-        raise too_large()
+        raise _body_too_large()
     found = bytearray()
     while True:
         message = await receive()
@@ -198,12 +198,12 @@ async def _body(request: Request, receive: Receive) -> bytes:
             raise ApiError(400, "BadRequest", "the client hung up before its request was whole")
         found += message.get("body", b"")
         if len(found) > BODY_BYTES:
-            raise too_large()
+            raise _body_too_large()
         if not message.get("more_body", False):
             return bytes(found)
 
 
-def too_large() -> ApiError:
+def _body_too_large() -> ApiError:
     text = f"Request entity too large: limit is {BODY_BYTES}"
     return ApiError(413, "RequestEntityTooLarge", text, details={})
 

@@ -9,11 +9,13 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from pierhead.api import Tree
+from pierhead.api.codec import protobuf
 from pierhead.api.rules import forbidden_field, invalid_value, not_supported
 from pierhead.apiserver.request import Request, body_media
 from pierhead.errors import ApiError, Cause, bad_request, invalid
 
 _GROUP = "meta.k8s.io"
+_MESSAGE = "apimachinery.pkg.apis.meta.v1.DeleteOptions"
 MANAGER_BYTES = 128
 Validation: TypeAlias = Literal["Strict", "Warn", "Ignore"]
 _VALIDATIONS: Mapping[str, Validation] = {"Strict": "Strict", "Warn": "Warn", "Ignore": "Ignore"}
@@ -161,22 +163,35 @@ def delete_options(request: Request) -> DeleteOptions:
 def _delete_body(request: Request) -> Tree:
     if not request.body.strip() or request.body.strip() == b"null":
         return {}
-    if body_media(request) != "json":
-        raise ApiError(415, "UnsupportedMediaType", "the body of this request has to be application/json")
+    media = body_media(request)
+    if media == "yaml":
+        raise ApiError(415, "UnsupportedMediaType", "the body of this request has to be JSON or protobuf")
+    (version, kind), tree = _of_protobuf(request.body) if media == "protobuf" else _of_json(request.body)
+    if kind not in ("", "DeleteOptions"):
+        scheme = "pkg/apis/meta/internalversion/scheme/register.go:27"
+        raise bad_request(f'no kind "{kind}" is registered for version "{version}" in scheme "{scheme}"')
+    return tree
+
+
+def _of_json(body: bytes) -> tuple[tuple[Any, Any], Tree]:
+    """((apiVersion, kind), the options)."""
     try:
-        tree = msgspec.json.decode(request.body)
+        tree = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         shown = "unexpected end of JSON input" if "truncated" in str(error) else str(error)
         raise bad_request(f"couldn't get version/kind; json parse error: {shown}") from error
     if not isinstance(tree, dict):
         raise bad_request("couldn't get version/kind; json parse error: the options are no object")
-    kind = tree.get("kind", "DeleteOptions")
-    if kind != "DeleteOptions":
-        scheme = "pkg/apis/meta/internalversion/scheme/register.go:27"
-        raise bad_request(
-            f'no kind "{kind}" is registered for version "{tree.get("apiVersion", "")}" in scheme "{scheme}"'
-        )
-    return tree
+    return (tree.get("apiVersion", ""), tree.get("kind", "")), tree
+
+
+def _of_protobuf(body: bytes) -> tuple[tuple[Any, Any], Tree]:
+    """The same. What Go's clients send when they are told to speak protobuf."""
+    try:
+        given, raw = protobuf.envelope(body)
+        return given, protobuf.decode(_MESSAGE, raw)
+    except protobuf.NoProtobuf as error:
+        raise bad_request(f"the options cannot be read: {error}") from error
 
 
 def _checked(body: Tree) -> DeleteOptions:

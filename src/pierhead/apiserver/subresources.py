@@ -99,6 +99,7 @@ class Subresources:
         for _ in range(ATTEMPTS):
             entry = found(self._registry.store, route)
             pod = _decode(entry.value)
+            _check_same(route, pod, entry, binding["metadata"])
             _bind(route, pod, target, binding["metadata"], rfc3339())
             try:
                 if not options.dry_run:
@@ -197,6 +198,19 @@ def _target(route: Route, binding: Tree) -> str:
         raise ApiError(500, "", "target.name: Required value")
     name: str = target["name"]
     return name
+
+
+def _check_same(route: Route, pod: Tree, entry: Entry, wanted: Tree) -> None:
+    """A Binding may name the very pod it was decided for, by uid and resourceVersion.
+
+    Raises:
+        ApiError: 409.
+    """
+    held = {"uid": ("UID", pod["metadata"]["uid"]), "resourceVersion": ("ResourceVersion", str(entry.revision))}
+    for name, (word, is_now) in held.items():
+        if wanted.get(name, is_now) not in ("", is_now):
+            why = f"Precondition failed: {word} in precondition: {wanted[name]}, {word} in object meta: {is_now}"
+            raise conflict(route.name, "pods/binding", "", why)
 
 
 def _bind(route: Route, pod: Tree, node: str, metadata: Tree, now: str) -> None:

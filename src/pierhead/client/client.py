@@ -75,12 +75,16 @@ class Client:
         """
         return await self._call("POST", kind.path(obj["metadata"].get("namespace", "")), obj)
 
-    async def bind(self, name: str, namespace: str, node: str) -> None:
-        """Gives a pod to a node, once and for all. Raises: ApiError 404; 409 when it has one already."""
+    async def bind(self, name: str, namespace: str, node: str, *, uid: str = "") -> None:
+        """Gives a pod to a node, once and for all; ``uid``: only if it still is that one.
+
+        Raises:
+            ApiError: 404; 409 when it has a node already, or is another pod by now.
+        """
         body = {
             "kind": "Binding",
             "apiVersion": "v1",
-            "metadata": {"name": name, "namespace": namespace},
+            "metadata": {"name": name, "namespace": namespace} | ({"uid": uid} if uid else {}),
             "target": {"kind": "Node", "apiVersion": "v1", "name": node},
         }
         await self._call("POST", POD.path(namespace, name, "binding"), body)

@@ -48,7 +48,7 @@ class Binding(Loop):
                 await self._explain(pod, choice)
 
     async def _bind(self, pod: Pod, node: str) -> None:
-        await self._client.bind(pod.metadata.name, pod.metadata.namespace, node)
+        await self._client.bind(pod.metadata.name, pod.metadata.namespace, node, uid=pod.metadata.uid)
         self._recorder.note(POD, pod, "Scheduled", f"Successfully assigned {pod.key} to {node}", type="Normal")
         await self._pods.until(lambda: self._is_bound(pod))
 

@@ -31,6 +31,23 @@ def test_a_delete_answers_the_object_or_a_status_by_kind() -> None:
     play(scene)
 
 
+def test_options_in_protobuf() -> None:
+    """``DeleteOptions{preconditions: {uid: "u"}}``, as a Go client writes it."""
+    named = b"\x0a\x02v1\x12\x0dDeleteOptions"
+    options = b"\x12\x03\x0a\x01u"
+    body = b"k8s\0\x0a" + bytes((len(named),)) + named + b"\x12" + bytes((len(options),)) + options
+
+    async def scene(region: Region) -> None:
+        await region.configmap("a")
+        media = {"content-type": "application/vnd.kubernetes.protobuf"}
+        got = await region.admin("DELETE", f"{MAPS}/a", body, media)
+        assert (got.status, "UID in the precondition (u)" in got.json["message"]) == (409, True)
+        assert (await region.admin("DELETE", f"{MAPS}/a", body[:-1], media)).status == 400
+        assert (await region.admin("DELETE", f"{MAPS}/a", body.replace(b"Delete", b"Update"), media)).status == 400
+
+    play(scene)
+
+
 def test_preconditions() -> None:
     async def scene(region: Region) -> None:
         made = await region.configmap("a")

@@ -34,6 +34,21 @@ def test_a_binding_gives_a_pod_its_node() -> None:
     play(scene)
 
 
+def test_a_binding_may_say_which_pod_it_means() -> None:
+    async def scene(region: Region) -> None:
+        await pod(region)
+        found = (await region.admin("GET", f"{PODS}/p")).json["metadata"]
+        for wrong in ({"uid": "another"}, {"resourceVersion": "1"}):
+            body = {"metadata": {"name": "p"} | wrong, "target": {"name": "n1"}}
+            got = await region.admin("POST", f"{PODS}/p/binding", body)
+            assert (got.status, got.json["reason"]) == (409, "Conflict")
+        same = {"name": "p", "uid": found["uid"], "resourceVersion": found["resourceVersion"]}
+        body = {"metadata": same, "target": {"name": "n1"}}
+        assert (await region.admin("POST", f"{PODS}/p/binding", body)).status == 201
+
+    play(scene)
+
+
 @pytest.mark.parametrize(
     ("body", "code", "message"),
     [
