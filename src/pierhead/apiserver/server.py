@@ -143,6 +143,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, config: Config, state: _State, limits: Limits) -> None:
         super().__init__(config=config, server_state=state, app_state={})
+        self.access_log = False  # whatever else in this process does to uvicorn's loggers
         self._state = state
         self._limits = limits
         self._deadline: asyncio.TimerHandle | None = None
