@@ -1,7 +1,7 @@
 """What a container finds in its environment: Services of its namespace, ConfigMaps, Secrets, facts about its pod.
 
-The order is the kubelet's: ``envFrom``, then ``env`` (which may refer to what came before it, and to Services, by ``$(NAME)``),
-then the variables of Services, which never replace one the pod names itself.
+The order is the kubelet's: ``envFrom``, then ``env`` (which may refer to what came before it, and to what every container finds, by
+``$(NAME)``), then what every container finds (``POD_IP``, Services), which never replaces what the pod names itself.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Facts:
     """Those of the pod's namespace that it names and that exist."""
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The same of Secrets, decoded."""
-    services: Mapping[str, str] = field(default_factory=dict)
-    """See `service_variables`."""
+    common: Mapping[str, str] = field(default_factory=dict)
+    """What every container of the pod finds: its address, and `service_variables`."""
 
 
 class Unresolved(PierheadError):
@@ -113,7 +113,7 @@ def environment(env: Sequence[EnvVar], sources: Sequence[EnvFromSource], facts: 
         value = _value(variable, found, facts)
         if value is not None:
             found[variable.name] = value
-    return {**facts.services, **found}
+    return {**facts.common, **found}
 
 
 def references(env: Sequence[EnvVar], sources: Sequence[EnvFromSource]) -> tuple[set[str], set[str]]:
@@ -153,7 +153,7 @@ def _value(variable: EnvVar, found: Variables, facts: Facts) -> str | None:
     """None: the variable is left out (an optional key that does not exist)."""
     origin = variable.value_from
     if origin is None:
-        return expand(variable.value, found, facts.services)
+        return expand(variable.value, found, facts.common)
     if origin.field_ref:
         return _field(origin.field_ref.field_path, facts)
     if origin.config_map_key_ref:

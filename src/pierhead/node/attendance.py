@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -16,6 +17,8 @@ from pierhead.node import hooks
 from pierhead.node.host import Host
 from pierhead.node.runtime import Exit, Running, StartFailed
 from pierhead.node.target import Target
+
+log = logging.getLogger(__name__)
 
 _SETTLE = 1.0
 """Seconds a container without readiness probe gets to open its sockets before they are looked at."""
@@ -161,7 +164,11 @@ class Attendance:
         while True:
             await self._look.wait()
             self._look.clear()
-            found = await self._running.wildcards(udp)
+            try:
+                found = await self._running.wildcards(udp)
+            except OSError as error:  # a remark is not worth a pod
+                log.warning("cannot see where %s of pod %s listens: %s", self._container.name, self._pod.key, error)
+                continue
             if found != told:
                 self._keeper.listens(self._container.name, found)
             told = found

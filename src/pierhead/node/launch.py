@@ -68,18 +68,18 @@ async def prepare(pod: Pod, container: Container, address: str, host: Host, log:
         own = environment(container.env, container.env_from, facts)
     except Unresolved as error:
         raise Refused("CreateContainerConfigError", str(error)) from error
-    variables = _base(pod, address, user) | own
+    variables = _base(pod, user) | own
     argv = [expand(word, own) for word in (*container.command, *container.args)]
     directory = expand(container.working_dir, own) or _home(user)
     return Launch(pod.metadata.uid, container.name, argv, variables, log(), directory, user, group)
 
 
-def _base(pod: Pod, address: str, user: int | None) -> dict[str, str]:
+def _base(pod: Pod, user: int | None) -> dict[str, str]:
     """What every container finds. It runs on the node's files, so it finds commands where the node does."""
     home = "/" if user is not None else os.environ.get("HOME", "/")
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     path = os.pathsep.join(folder for folder in folders if _may_enter(user, Path(folder)))
-    return {"PATH": path, "HOME": home, "HOSTNAME": pod.spec.hostname or pod.metadata.name, "POD_IP": address}
+    return {"PATH": path, "HOME": home, "HOSTNAME": pod.spec.hostname or pod.metadata.name}
 
 
 def _home(user: int | None) -> str:
@@ -145,7 +145,8 @@ async def _facts(pod: Pod, container: Container, address: str, host: Host) -> Fa
         annotations=meta.annotations,
         config_maps=await _read(CONFIG_MAP, maps, namespace, host),
         secrets=await _read(SECRET, secrets, namespace, host),
-        services=service_variables(host.services.list(), namespace, links=pod.spec.enable_service_links is not False),
+        common={"POD_IP": address}
+        | service_variables(host.services.list(), namespace, links=pod.spec.enable_service_links is not False),
     )
 
 
@@ -159,7 +160,7 @@ async def _read(kind: Kind, names: set[str], namespace: str, host: Host) -> dict
             if error.code != 404:
                 raise
             continue
-        found[name] = {key: _decoded(value) for key, value in data.items()} if kind is SECRET else data
+        found[name] = {key: _decoded(value or "") if kind is SECRET else value or "" for key, value in data.items()}
     return found
 
 

@@ -107,10 +107,21 @@ class Registration:
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
-            await self._client.patch(NODE, self._description.name, body, how="strategic")
+            await self._update(body)
         patch = {"status": self._description.status() | {"conditions": self._conditions()}}
         await self._client.patch(NODE, self._description.name, patch, subresource="status", how="strategic")
         self._refreshed = self._now()
+
+    async def _update(self, body: Tree) -> None:
+        """A Node keeps the pod ranges that it was created with; that the agent uses others by now is told, and stops nothing."""
+        name = self._description.name
+        try:
+            await self._client.patch(NODE, name, body, how="strategic")
+        except ApiError as error:
+            if error.reason != "Invalid":
+                raise
+            log.warning("%s; delete the Node to have it registered with its new ranges", error)
+            await self._client.patch(NODE, name, {"metadata": body["metadata"]}, how="strategic")
 
     async def _renew(self) -> None:
         """Another's Lease of that name is taken over: there is one agent for a name, or the names are wrong."""
@@ -138,18 +149,12 @@ class Registration:
         }
 
     def _conditions(self) -> list[Tree]:
-        since, now = _time(self._since), _time(self._now())
-        texts = {
-            "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-            "DiskPressure": ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            "PIDPressure": ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-            "Ready": ("True", "KubeletReady", "pierhead's node agent is posting ready status"),
-        }
-        return [
-            {"type": kind, "status": status, "reason": reason, "message": message,
-             "lastHeartbeatTime": now, "lastTransitionTime": since}
-            for kind, (status, reason, message) in texts.items()
-        ]  # fmt: skip
+        """That it is ready, and nothing of pressures that nobody measures."""
+        return [{
+            "type": "Ready", "status": "True", "reason": "KubeletReady",
+            "message": "pierhead's node agent is posting ready status",
+            "lastHeartbeatTime": _time(self._now()), "lastTransitionTime": _time(self._since),
+        }]  # fmt: skip
 
 
 def _time(seconds: float) -> str:

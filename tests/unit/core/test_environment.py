@@ -25,7 +25,7 @@ FACTS = Facts(
     annotations={"example.com/owner": "jo"},
     config_maps={"settings": {"colour": "red", "a=b": "no"}},
     secrets={"login": {"password": "s3cret"}},
-    services={"REDIS_SERVICE_HOST": "10.96.0.11"},
+    common={"POD_IP": "127.64.0.7", "REDIS_SERVICE_HOST": "10.96.0.11"},
 )
 
 
@@ -128,7 +128,9 @@ def test_a_variable_may_refer_to_earlier_ones_and_to_services() -> None:
         {"name": "HOST", "value": "$(REDIS_SERVICE_HOST)"},
         {"name": "URL", "value": "redis://$(HOST)/$(LATER)"},
         {"name": "LATER", "value": "0"},
+        {"name": "OWN", "value": "$(POD_IP):80"},
     )
+    assert environment(env, [], FACTS)["OWN"] == "127.64.0.7:80"
     assert environment(env, [], FACTS)["URL"] == "redis://10.96.0.11/$(LATER)"
 
 

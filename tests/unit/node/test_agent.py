@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,39 @@ def test_a_node_registers_itself_and_says_that_it_lives(tmp_path: Path) -> None:
         assert node["status"]["capacity"]["pods"]
         lease = await region.admin.get(LEASE, "n1", "kube-node-lease")
         assert lease["spec"]["holderIdentity"] == "n1"
+
+    play(tmp_path, scene)
+
+
+def test_a_node_with_other_pod_ranges_than_before_is_registered_all_the_same(tmp_path: Path, caplog: Any) -> None:
+    async def main() -> None:
+        region = Region(tmp_path)
+        await region.admin.create(NAMESPACE, {"metadata": {"name": "kube-node-lease"}})
+        spec = {"podCIDR": "127.70.0.0/16", "podCIDRs": ["127.70.0.0/16"]}
+        await region.admin.create(NODE, {"metadata": {"name": "n1"}, "spec": spec})
+        node = asyncio.ensure_future(region.node())
+
+        async def is_ready() -> bool:
+            return bool((await region.admin.get(NODE, "n1"))["status"].get("conditions"))
+
+        await eventually(is_ready)
+        node.cancel()
+        await asyncio.wait([node])
+        region.app.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    assert "node updates may not change podCIDR" in caplog.text
+
+
+def test_logs_of_pods_that_went_while_no_agent_ran_are_removed(tmp_path: Path) -> None:
+    left = tmp_path / "n1" / "pods" / "default_web_4711" / "c"
+    left.mkdir(parents=True)
+    (left / "0.log").touch()
+
+    async def scene(region: Region) -> None:
+        await region.create("web", shell("exec sleep 1000"))
+        await region.until("web", ready)
+        assert len(list(left.parent.parent.iterdir())) == 1
 
     play(tmp_path, scene)
 
@@ -249,13 +283,13 @@ def test_the_environment_is_that_of_its_namespace(tmp_path: Path) -> None:
             {"name": "DB", "value": "$(DB_SERVICE_HOST):$(DB_SERVICE_PORT)"},
             {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
         ]
-        script = "echo $COLOUR $PASSWORD $DB $NODE $(DB)"
+        script = "echo $COLOUR $PASSWORD $DB $NODE $(DB) $POD_IP=$(POD_IP)"
         await asyncio.sleep(0.05)
         await region.create(
             "c", shell(script, env=env, envFrom=[{"configMapRef": {"name": "settings"}}]), restartPolicy="Never"
         )
         await region.until("c", lambda pod: pod["status"]["phase"] == "Succeeded")
-        assert await region.logs("c") == "red s3cret 127.96.0.9:5432 n1 127.96.0.9:5432\n"
+        assert await region.logs("c") == "red s3cret 127.96.0.9:5432 n1 127.96.0.9:5432 127.64.0.1=127.64.0.1\n"
 
     play(tmp_path, scene)
 
