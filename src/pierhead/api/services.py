@@ -28,7 +28,7 @@ from pierhead.api.strategy import Strategy, Write
 from pierhead.errors import Cause
 
 AFFINITY_SECONDS = 10800
-"""Three hours."""
+"""Three hours: for how long a client keeps its endpoint where the Service does not say."""
 
 
 class ServiceStrategy(Strategy):

@@ -12,12 +12,11 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from pierhead.api.services_validation import TOPOLOGY_HINTS, TOPOLOGY_MODE
 from pierhead.api.views import Endpoint, EndpointHints, EndpointSlice, ForNode, ForZone, Service
 from pierhead.core import packing, zones
 from pierhead.core.packing import Slot
 from pierhead.core.zones import Allocation, Capacity, Transfers
-
-MODE_ANNOTATIONS = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints")
 
 
 class Note(NamedTuple):
@@ -36,7 +35,7 @@ class Hinted(NamedTuple):
 def is_automatic(service: Service) -> bool:
     """Annotation ``Auto``; then ``trafficDistribution`` does not count."""
     found = service.metadata.annotations
-    return next((found[key] for key in MODE_ANNOTATIONS if key in found), "") in ("Auto", "auto")
+    return found.get(TOPOLOGY_MODE, found.get(TOPOLOGY_HINTS, "")) in ("Auto", "auto")
 
 
 def hint(service: Service, slots: list[Slot], family: str, capacity: Capacity) -> Hinted:

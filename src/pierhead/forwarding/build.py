@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from pierhead.api import views
+from pierhead.api.services import AFFINITY_SECONDS
+from pierhead.api.services_validation import SOURCE_RANGES
 from pierhead.forwarding.candidates import Candidate, by_port, choose_cluster, choose_local, choose_serving
 from pierhead.forwarding.place import Place
 from pierhead.forwarding.table import (
@@ -28,9 +30,6 @@ from pierhead.forwarding.table import (
 )
 
 OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
-SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
-AFFINITY_SECONDS = 10800
-"""Kubernetes' own default, for a Service that names none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from ipaddress import ip_address
 from typing import NamedTuple, TypeAlias
 
 from pierhead.api import views
+from pierhead.core.backing import HEADLESS_LABEL
 from pierhead.forwarding.place import Place
 from pierhead.forwarding.table import Endpoint, Refusal, ServiceName, canonical
 
-HEADLESS = "service.kubernetes.io/headless"
 PortName: TypeAlias = tuple[str, str]
 """Name and protocol: what joins a port of a Service and a port of a slice."""
 
@@ -37,7 +37,7 @@ def _programmable(
     """Every (port, endpoint) pair of the slices which a proxy can program: a port without name or number means "all ports"
     and is left out, and so are slices of host names and of headless Services."""
     for found in slices:
-        if found.address_type == "FQDN" or HEADLESS in found.metadata.labels:
+        if found.address_type == "FQDN" or HEADLESS_LABEL in found.metadata.labels:
             continue
         for port in found.ports or ():
             if port.name is None or not port.port:
