@@ -86,6 +86,43 @@ def test_the_request_is_the_kubelet_s() -> None:
     }
 
 
+def test_a_path_cannot_end_the_request_line() -> None:
+    path = "/a b\r\nX-Evil: 1/é?q=%20&x=[1]#part"
+    _, request = ask({"httpGet": {"port": "http", "path": path}}, replying("HTTP/1.1 200"))
+    assert request.decode().splitlines()[0] == "GET /a%20b%0D%0AX-Evil:%201/%C3%A9?q=%20&x=[1] HTTP/1.1"
+
+
+def test_a_header_cannot_bring_another_one() -> None:
+    headers = [{"name": "X-Own", "value": "1\r\nX-Evil: 1"}]
+    found = asyncio.run(look(msgspec.convert({"httpGet": {"port": 80, "httpHeaders": headers}}, Probe), target(80)))
+    assert found.text == 'Get "http://127.0.0.1:80/": net/http: invalid header field value for "X-Own"'
+
+
+def test_a_tls_server_that_does_not_answer_costs_no_more_than_the_timeout() -> None:
+    """Neither in the middle of its greeting, nor by not taking leave."""
+
+    async def scenario() -> tuple[Outcome, float]:
+        silent = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await silent.wait()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        probe = msgspec.convert({"httpGet": {"port": "http", "scheme": "HTTPS"}}, Probe)
+        begun = asyncio.get_running_loop().time()
+        found = await look(probe, target(server.sockets[0].getsockname()[1]))
+        took = asyncio.get_running_loop().time() - begun
+        silent.set()
+        server.close()
+        await server.wait_closed()
+        return found, took
+
+    found, took = asyncio.run(scenario())
+    assert "context deadline exceeded" in found.text
+    assert 1 <= took < 3
+
+
 def test_an_answer_that_does_not_come_is_a_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
