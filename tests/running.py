@@ -81,13 +81,18 @@ class Region:
         )  # fmt: skip
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ends the region; its exit code."""
+        """Ends the region; its exit code. One that does not end is killed, so that it harms no other test."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(timeout=15)
-        if self.process.stdout:
-            self.process.stdout.close()
-        return code
+        try:
+            return self.process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            if self.process.stdout:
+                self.process.stdout.close()
 
 
 def _decoded(content: bytes) -> Any:

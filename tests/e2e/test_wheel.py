@@ -44,7 +44,7 @@ def test_a_wheel_in_an_empty_environment_is_a_working_region(tmp_path: Path) -> 
     wheel = built(tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         assert files(ROOT / "src" / "pierhead") <= set(archive.namelist())
-    venv.create(tmp_path / "empty", with_pip=True)
+    venv.create(tmp_path / "empty", with_pip=True, symlinks=True)
     commands = tmp_path / "empty" / "bin"
     pip(commands / "python", "install", str(wheel))
     pierhead = str(commands / "pierhead")
