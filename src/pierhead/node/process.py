@@ -111,9 +111,8 @@ class Process:
         """
         try:
             await self._child.exited()
-            if self._told:
-                await self._tree.ended()
-            await self._tree.kill()
+            if not self._told or await self._tree.ended():
+                await self._tree.kill()
             for pipe in self._pipes:
                 await pipe.drained()
         finally:
@@ -176,9 +175,10 @@ class _Tree:
     async def find(self) -> dict[int, int]:
         return await self.trees.find(self._marks)
 
-    async def ended(self) -> None:
-        """Until those that are there now have ended by themselves, or were killed."""
-        await self.trees.tell(self._marks, 0, None)
+    async def ended(self) -> int:
+        """Until those that are there now have ended by themselves, or were killed; how many there were. Where there was none there
+        will be none: nobody is left to start one."""
+        return await self.trees.tell(self._marks, 0, None)
 
     async def kill(self) -> None:
         """What does not end (it sits in the kernel) is reported and left: its pod must not hang with it."""
