@@ -67,7 +67,8 @@ def test_an_informer_follows(credentials: Credentials) -> None:
             running = group.create_task(informer.run())
             await informer.synced.wait()
             await client.create(CONFIG_MAP, config_map("a"))
-            await eventually(lambda: informer.get("a", "default") is not None)
+            await eventually(lambda: len(informer.list()) == 1)
+            assert informer.get("a", "default") == informer.list()[0]
             running.cancel()
 
     over_tls(credentials, scenario)

@@ -90,7 +90,8 @@ def test_a_counted_event_that_was_deleted_is_written_anew() -> None:
         await scene.found.client.delete_all(EVENT, "default")
         await scene.written(0)
         scene.recorder.note(POD, pod("a"), "BackOff", "again")
-        await scene.written(1)
+        (event,) = await scene.written(1)
+        assert event.count == 1
 
     recording(scenario)
 
@@ -103,6 +104,7 @@ def test_without_a_server_events_are_lost_and_nobody_fails_or_waits() -> None:
         await eventually(lambda: len(scene.flaky.requests) == WAITING)
         scene.flaky.mend()
         scene.recorder.note(POD, pod("a"), "BackOff", "at last")
-        await scene.written(1)
+        (event,) = await scene.written(1)
+        assert event.message == "at last"
 
     recording(scenario)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
 
+import virtual
 from pierhead.client.workqueue import FIRST_DELAY, Reconcile, WorkQueue
 from pierhead.errors import ApiError
 
@@ -99,9 +101,9 @@ def test_a_failed_key_comes_back_later_and_later_and_others_go_on() -> None:
         await work(queue, reconcile, done)
         return [later - sooner for sooner, later in pairwise(times)], others
 
-    waits, others = asyncio.run(scenario())
+    waits, others = virtual.run(scenario())
     assert others
-    assert all(wait >= FIRST_DELAY * 2**n for n, wait in enumerate(waits))
+    assert waits == pytest.approx([FIRST_DELAY, 2 * FIRST_DELAY, 4 * FIRST_DELAY])
 
 
 def test_what_nobody_expected_is_logged_with_its_key(caplog: pytest.LogCaptureFixture) -> None:
@@ -142,15 +144,34 @@ def test_a_key_may_ask_to_be_looked_at_again() -> None:
 
 
 def test_of_several_wishes_for_later_the_earliest_counts() -> None:
-    async def scenario() -> None:
-        queue, done = WorkQueue("t"), asyncio.Event()
+    async def scenario() -> list[float]:
+        queue, times = WorkQueue("t"), []
 
         async def reconcile(key: str) -> None:
-            done.set()
+            times.append(asyncio.get_running_loop().time())
 
-        queue.add_after("a", 60)
-        queue.add_after("a", 0.001)
-        queue.add_after("a", 30)
-        await work(queue, reconcile, done)
+        for delay in (60, 1, 30):
+            queue.add_after("a", delay)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(100):
+                await queue.run(reconcile)
+        return times
 
-    asyncio.run(scenario())
+    assert virtual.run(scenario()) == [1.0]
+
+
+def test_what_waited_when_a_queue_was_stopped_hides_no_later_wish() -> None:
+    async def scenario() -> list[str]:
+        queue, seen = WorkQueue("t"), []
+
+        async def reconcile(key: str) -> None:
+            seen.append(key)
+
+        for delay, seconds in ((5, 1), (20, 100)):
+            queue.add_after("a", delay)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await queue.run(reconcile)
+        return seen
+
+    assert virtual.run(scenario()) == ["a"]
