@@ -7,14 +7,15 @@ came after it looked. Allocations do not disturb each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from ipaddress import ip_address as parse_address
 
 from pierhead.api import Tree
 from pierhead.api.floatingippools import RANGES
 from pierhead.api.floatingips import spec_causes
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import FLOATING_IP, FLOATING_IP_POOL
-from pierhead.api.rules import address, invalid_value, not_found_value, required
+from pierhead.api.rules import Address, address, invalid_value, not_found_value, required
 from pierhead.api.strategy import Write
 from pierhead.api.views import FloatingIPPool, FloatingIPPoolSpec, ObjectMeta
 from pierhead.core.claims import Allocation, Claimant, Ground
@@ -49,7 +50,7 @@ class FloatingIPClaims(Claimant):
             raise _invalid(obj, *causes)
         pool = _pool_for(obj, write.network.region, ground)
         spec["pool"] = pool.metadata.name
-        ip = spec.get("address") or next_free(pool, _owned(ground), ground.pick)
+        ip = spec.get("address") or next_free(pool, _Owned(ground), ground.pick)
         if not metadata.get("name"):
             if not ip:
                 why = f'pool "{pool.metadata.name}" has no free address to name it after'
@@ -138,8 +139,20 @@ def _own(obj: Tree, ip: str, write: Write, ground: Ground, field: str = "spec.ad
     return Allocation(take=(claim,), unchanged=((POOLS_CLAIM, ground.revision(POOLS_CLAIM)),))
 
 
-def _owned(ground: Ground) -> list[str]:
-    return [claim.removeprefix(FLOATING_CLAIM) for claim, _ in ground.holders(FLOATING_CLAIM)]
+class _Owned(Collection[str]):
+    """The addresses that somebody owns, read only as far as they are asked for."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+
+    def __contains__(self, ip: object) -> bool:
+        return self._ground.holder(f"{FLOATING_CLAIM}{ip}") is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return (claim.removeprefix(FLOATING_CLAIM) for claim, _ in self._ground.holders(FLOATING_CLAIM))
+
+    def __len__(self) -> int:
+        return len(self._ground.holders(FLOATING_CLAIM))
 
 
 class FloatingIPPoolClaims(Claimant):
@@ -160,7 +173,7 @@ class FloatingIPPoolClaims(Claimant):
                 ]
         lost = {} if old is None else _inside(_view(old), ground)
         for ip, name in lost.items():
-            if pool_of(ip, [new]) is None:
+            if not in_pool(new, ip):
                 why = f'must keep {ip}, which belongs to FloatingIP "{name}"'
                 causes.append(invalid_value(RANGES, ranges, why))
         if causes:
@@ -180,10 +193,11 @@ def _view(pool: Tree) -> FloatingIPPool:
     return FloatingIPPool(metadata=ObjectMeta(pool["metadata"]["name"]), spec=spec)
 
 
-def _inside(pool: FloatingIPPool, ground: Ground) -> dict[str, str]:
+def _inside(pool: FloatingIPPool, ground: Ground) -> dict[Address, str]:
     """The addresses of a pool that somebody owns, and the name of the FloatingIP that does."""
-    found = ((claim.removeprefix(FLOATING_CLAIM), holder) for claim, holder in ground.holders(FLOATING_CLAIM))
-    return {ip: _shown(holder) for ip, holder in found if pool_of(ip, [pool])}
+    owned = ground.holders(FLOATING_CLAIM)
+    found = ((parse_address(claim.removeprefix(FLOATING_CLAIM)), holder) for claim, holder in owned)
+    return {ip: _shown(holder) for ip, holder in found if in_pool(pool, ip)}
 
 
 def _changed_pools(ground: Ground) -> Allocation:

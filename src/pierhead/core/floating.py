@@ -6,9 +6,11 @@ Owning and using are apart. A FloatingIP owns an address (the claim ``claims/flo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from ipaddress import ip_address as parse_address
 from typing import Protocol
 
 from pierhead.api.addressranges import AddressRange, parse
@@ -23,6 +25,8 @@ POOLS_CLAIM = "claims/pools"
 FLOATING_CLAIM = "claims/floating/"
 FRONTEND_CLAIM = "claims/frontend/"
 
+GUESSES = 16
+"""So often chance alone looks for a free address; where it finds none the pool is crowded, and who owns what is counted."""
 NOT_A_NAME = "must be empty, an allocated address, or the name of a FloatingIP"
 
 
@@ -30,9 +34,9 @@ NOT_A_NAME = "must be empty, an allocated address, or the name of a FloatingIP"
 
 
 @lru_cache(maxsize=64)
-def ranges_of(pool: tuple[str, ...]) -> tuple[AddressRange, ...]:
+def ranges_of(texts: tuple[str, ...]) -> tuple[AddressRange, ...]:
     """What the texts of ``spec.ranges`` give out."""
-    return tuple(found for found in map(parse, pool) if found is not None)
+    return tuple(found for found in map(parse, texts) if found is not None)
 
 
 def pool_family(pool: FloatingIPPool) -> str:
@@ -79,35 +83,39 @@ def default_pool(pools: Iterable[FloatingIPPool], region: str, wanted: str = "")
     return next(iter(named or found), None) if named or len(found) == 1 else None
 
 
-def next_free(pool: FloatingIPPool, used: Iterable[str], pick: Pick) -> str | None:
+def next_free(pool: FloatingIPPool, used: Collection[str], pick: Pick) -> str | None:
     """Any free address of a pool, each as likely as every other; None when none is free.
 
-    ``used``: addresses that somebody owns, of this pool or others. Chance keeps an address that was just given back, which
-    clients may still remember, from being the next one given out.
+    ``used``: addresses that somebody owns, of this pool or others, in canonical form. Chance keeps an address that was just
+    given back, which clients may still remember, from being the next one given out.
     """
-    ranges = ranges_of(pool.spec.ranges)
-    taken = _taken(ranges, used)
-    left = sum(found.size for found in ranges) - len(taken)
-    return str(_place(ranges, taken, pick(left))) if left > 0 else None
+    size = size_of(pool)
+    for _ in range(GUESSES):
+        ip = str(_nth(pool, (), pick(size)))
+        if ip not in used:
+            return ip
+    taken = _inside(pool, used)
+    return str(_nth(pool, taken, pick(size - len(taken)))) if size > len(taken) else None
 
 
 def usage(pool: FloatingIPPool, used: Iterable[str]) -> tuple[int, int]:
     """How many addresses of a pool are given out, and how many are left; what an int64 holds at most."""
-    count = len(_taken(ranges_of(pool.spec.ranges), used))
+    count = len(_inside(pool, used))
     return count, min(size_of(pool) - count, LARGEST_COUNT)
 
 
-def _taken(ranges: Sequence[AddressRange], used: Iterable[str]) -> set[Address]:
-    known = {found for found in map(address, used) if found is not None}
-    return {ip for ip in known if any(ip in found for found in ranges)}
+def _inside(pool: FloatingIPPool, used: Iterable[str]) -> list[int]:
+    """Those of the addresses that a pool gives out, as numbers in order, each once."""
+    known = {ip for ip in map(parse_address, set(used)) if in_pool(pool, ip)}
+    return sorted(map(int, known))
 
 
-def _place(ranges: Sequence[AddressRange], taken: Iterable[Address], free: int) -> Address:
-    """The address that has ``free`` free ones before it."""
-    for found in ranges:
+def _nth(pool: FloatingIPPool, taken: Sequence[int], free: int) -> Address:
+    """The address of a pool that has ``free`` free ones before it. ``taken``: numbers in order."""
+    for found in ranges_of(pool.spec.ranges):
         number = found.first + free
-        for ip in sorted(int(ip) for ip in taken if ip in found):
-            number += ip <= number
+        for other in taken[bisect_left(taken, found.first) : bisect_right(taken, found.last)]:
+            number += other <= number
         if number <= found.last:
             return found.address(number)
         free = number - found.last - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from ipaddress import ip_address
 from typing import Any
@@ -78,6 +79,13 @@ def always(number: int) -> Pick:
     return lambda _: number
 
 
+class Crowd(set[str]):
+    """Addresses among which no guess finds a free one."""
+
+    def __contains__(self, ip: object) -> bool:
+        return True
+
+
 def disjoint(ranges: list[str]) -> list[str]:
     """As many of them, in order, as meet nowhere."""
     kept: list[str] = []
@@ -99,11 +107,20 @@ def test_the_next_address_is_a_free_one_of_the_pool_until_there_is_none(
 
 
 @given(texts, st.sets(st.sampled_from(every)))
-def test_each_free_address_is_as_likely_as_every_other(ranges: list[str], used: set[str]) -> None:
+def test_in_a_crowded_pool_each_free_address_has_one_place(ranges: list[str], used: set[str]) -> None:
     found = pool(*disjoint(ranges))
     free = [ip for ip in every if in_pool(found, ip_address(ip)) and ip not in used]
-    chosen = [next_free(found, used, always(number)) for number in range(len(free))]
+    crowd = Crowd(used)
+    chosen = [next_free(found, crowd, always(number)) for number in range(len(free))]
     assert Counter(chosen) == Counter(free)
+
+
+def test_each_free_address_is_as_likely_as_every_other() -> None:
+    found, chance = pool("192.0.2.1", "192.0.2.10-192.0.2.19"), random.Random(9)
+    used = {f"192.0.2.{n}" for n in (1, 10, 11, 12, 17)}
+    chosen = Counter(next_free(found, used, chance.randrange) for _ in range(6000))
+    assert set(chosen) == {f"192.0.2.{n}" for n in (13, 14, 15, 16, 18, 19)}
+    assert all(850 < times < 1150 for times in chosen.values()), "a thousand each, and five deviations"
 
 
 def test_a_huge_pool_is_no_effort() -> None:
