@@ -1,4 +1,4 @@
-"""The guides' code, replayed as it stands: each block that names a file is written, and pytest runs what is there."""
+"""The guides' code, replayed as it stands: each block that begins with a file's name is written, and pytest runs what is there."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
-BLOCK = re.compile(r"<!-- file: (\S+) -->\n```python\n(.*?)```", re.DOTALL)
+FILE = re.compile(r"```python\n# (\S+\.py)\n(.*?)```", re.DOTALL)
 
 
 def test_what_the_guide_to_testing_shows(tmp_path: Path) -> None:
-    for name, code in BLOCK.findall((GUIDES / "testing.md").read_text()):
+    for name, code in FILE.findall((GUIDES / "testing.md").read_text()):
         (tmp_path / name).write_text(code)
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "KUBECONFIG"))}
     done = subprocess.run(
