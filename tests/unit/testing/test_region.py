@@ -13,8 +13,8 @@ import pytest
 from pierhead.api.kinds import CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, NODE, POD, SERVICE
 from pierhead.client.client import Client
 from pierhead.client.http import Http
-from pierhead.errors import ApiError
-from pierhead.testing import Region, region
+from pierhead.errors import ApiError, UsageError
+from pierhead.testing import Region, ground, region
 
 T = TypeVar("T")
 
@@ -179,3 +179,28 @@ def test_it_ends_with_its_block_and_leaves_no_thread_and_no_file() -> None:
         found.reset()
     with pytest.raises(ApiError, match="All connection attempts failed"):
         names(found, POD)
+
+
+def test_one_that_cannot_start_says_why_and_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = threading.active_count()
+    monkeypatch.setattr(ground, "LOOPBACK_PARTS", ())
+    with pytest.raises(UsageError, match="test regions have a network on this machine"):
+        region(network="loopback")
+    assert threading.active_count() == before
+
+
+def test_one_that_fails_says_so_at_the_next_call_and_at_its_end() -> None:
+    async def fail() -> None:
+        raise OSError("broken")
+
+    async def begin() -> None:
+        found._stage._tasks.create_task(fail())
+
+    found = region()
+    found._life.call(begin)
+    found._life._thread.join(5)
+    for what in (found.reset, found.close):
+        with pytest.raises(RuntimeError, match="this region ha") as told:
+            what()
+        assert isinstance(told.value.__cause__, BaseExceptionGroup)
+    assert not found.kubeconfig.exists()
