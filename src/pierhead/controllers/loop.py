@@ -39,6 +39,12 @@ def accepting(code: int) -> Iterator[None]:
             raise
 
 
+def is_ending(error: ApiError) -> bool:
+    """Its namespace is being deleted: nothing new can be written there, and nothing has to be."""
+    causes = (error.details or {}).get("causes") or []
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
+
 def timestamp() -> str:
     """Now, as the API writes times."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from inside import controlled, eventually, network
 from pierhead.api import Tree
 from pierhead.api.kind import Kind
@@ -233,6 +235,24 @@ def test_a_namespace_is_emptied_and_goes_when_nothing_holds_its_content() -> Non
         await scene.gone(NAMESPACE, "x")
 
     play(scenario)
+
+
+def test_in_a_namespace_that_is_going_nobody_insists(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.make(NAMESPACE, "x")
+        spec = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
+        await scene.make(SERVICE, "web", {"spec": spec}, namespace="x", finalizers=["example.com/x"])
+        await eventually(lambda: bool(scene.slices.list("x")) and scene.endpoints.get("web", "x") is not None)
+        await scene.client.delete(NAMESPACE, "x")
+        await scene.gone(ENDPOINTS, "web", "x")
+        await eventually(lambda: not scene.slices.list("x"))
+        spaces: Informer[Namespace] = scene.informers.of(NAMESPACE)
+        await eventually(lambda: any(found.status.conditions for found in spaces.list()))
+        await scene.client.patch(SERVICE, "web", {"metadata": {"finalizers": None}}, "x")
+        await scene.gone(NAMESPACE, "x")
+
+    play(scenario)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 def test_a_region_starts_with_its_namespaces_and_the_service_of_the_api() -> None:
