@@ -17,7 +17,6 @@ from pierhead.api import Tree
 from pierhead.api.codec import stamp
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, NODE, POD, SERVICE
-from pierhead.apiserver.application import ApiServer
 from pierhead.apiserver.server import Serving
 from pierhead.client.client import Client
 from pierhead.client.inprocess import InProcess
@@ -39,6 +38,8 @@ FIRST = (
     *(f"{kind.resource}/default/kubernetes" for kind in (SERVICE, ENDPOINTS, ENDPOINT_SLICE)),
 )
 """Keys of what every cluster begins with: a test that lists must not meet them half made."""
+BEGIN_SECONDS = 30.0
+"""Until then it must be there; a test must fail, not hang."""
 MARK = "testing/expired"
 """A key of no kind: to write it makes every resourceVersion an old one."""
 PODS = ip_network("10.244.0.0/16")
@@ -59,8 +60,8 @@ class Stage:
         self._store = MemoryStore(stamp)
         address = listener.getsockname()[:2]
         self._roles = Roles(settings, self._store, credentials, address, gate=self.faults.gate)
-        self.app: ApiServer = self._roles.app
-        self._client = Client(InProcess(self._roles.app, credentials.admin), "pierhead-testing")
+        self.app = self._roles.app
+        self._client = Client(InProcess(self.app, credentials.admin), "pierhead-testing")
         self._work: asyncio.Task[None] | None = None
         self._addresses = count(1)
         directory.write_kubeconfig(self.kubeconfig, self.url, credentials)
@@ -135,8 +136,13 @@ class Stage:
 
         end = self._store.watch("", self._store.revision, look)
         self._work = self._tasks.create_task(self._roles.run())
-        await there.wait()
-        end()
+        try:
+            await asyncio.wait_for(there.wait(), BEGIN_SECONDS)
+        except TimeoutError:
+            missing = ", ".join(key for key in FIRST if not self._store.get(key))
+            raise TimeoutError(f"not there after {BEGIN_SECONDS:g} s: {missing}; the log says why") from None
+        finally:
+            end()
 
 
 async def run(network: Literal["none", "loopback"], begun: Callable[[Stage], None]) -> None:

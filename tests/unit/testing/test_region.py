@@ -14,7 +14,7 @@ from pierhead.api.kinds import CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, NAMESPACE,
 from pierhead.client.client import Client
 from pierhead.client.http import Http
 from pierhead.errors import ApiError, UsageError
-from pierhead.testing import Region, ground, region
+from pierhead.testing import Region, ground, region, stage
 
 T = TypeVar("T")
 
@@ -186,6 +186,16 @@ def test_one_that_cannot_start_says_why_and_leaves_no_thread(monkeypatch: pytest
     monkeypatch.setattr(ground, "LOOPBACK_PARTS", ())
     with pytest.raises(UsageError, match="test regions have a network on this machine"):
         region(network="loopback")
+    assert threading.active_count() == before
+
+
+def test_one_that_never_gets_its_first_objects_fails_instead_of_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = threading.active_count()
+    monkeypatch.setattr(stage, "FIRST", ("namespaces/never",))
+    monkeypatch.setattr(stage, "BEGIN_SECONDS", 0.01)
+    with pytest.raises(ExceptionGroup) as told:
+        region()
+    assert str(told.value.exceptions[0]) == "not there after 0.01 s: namespaces/never; the log says why"
     assert threading.active_count() == before
 
 
