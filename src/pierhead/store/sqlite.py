@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from pierhead.errors import PreconditionFailed, StoreFailed
+from pierhead.errors import StoreFailed
 from pierhead.store import Durations, Operation, Precondition, Stamp, Statistics
 from pierhead.store.ledger import Ledger
 from pierhead.store.log import Batch, Log
@@ -139,7 +139,7 @@ class SqliteStore(Published):
                 continue
             try:
                 turn.outcomes.append((commit.answer, self._ledger.decide(commit.operations, commit.preconditions)))
-            except (PreconditionFailed, ValueError) as error:
+            except Exception as error:  # whatever it is, it is told to who caused it: the others must not wait for ever
                 turn.outcomes.append((commit.answer, error))
         if self._compactions:
             compaction = self._compactions.popleft()

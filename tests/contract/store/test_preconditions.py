@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import pytest
 
@@ -159,5 +159,18 @@ def test_a_commit_may_ask_and_write_nothing(opened: Opened) -> None:
             with pytest.raises(PreconditionFailed):
                 await store.commit([], [Present("a")])
             assert store.revision == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_commit_that_makes_no_sense_is_its_own_trouble(opened: Opened) -> None:
+    async def scenario() -> None:
+        async with opened() as store, asyncio.timeout(10):
+            await store.commit([PUT])
+            nonsense = store.commit([Put("a/other", b"")], [RangeEmpty(cast(str, None))])
+            failed, done = await asyncio.gather(nonsense, store.commit([PUT]), return_exceptions=True)
+            assert isinstance(failed, TypeError)
+            assert list(cast(Sequence[int], done)) == [2]
+            assert store.get("a/other") is None
 
     asyncio.run(scenario())
