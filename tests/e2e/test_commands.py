@@ -35,6 +35,22 @@ def test_the_greeting_is_a_contract(region: Region) -> None:
     assert stat.S_IMODE(region.data_dir.stat().st_mode) == 0o700
 
 
+def test_a_terminal_gets_colour_but_not_in_what_is_pasted(tmp_path: Path) -> None:
+    terminal, end = os.openpty()
+    command = [str(PIERHEAD), "up", "--data-dir", str(tmp_path / "d"), "--listen", "127.0.0.1:0", *OFFLINE]
+    shown = ""
+    with subprocess.Popen(command, stdout=end, stderr=end) as process, os.fdopen(terminal, "rb", buffering=0) as screen:
+        os.close(end)
+        while "export KUBECONFIG=" not in shown or not shown.endswith("\n"):
+            shown += screen.read(4096).decode()
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+    *_, path, kubeconfig = shown.splitlines()
+    assert shown.startswith("\x1b[")
+    assert path.startswith("export PATH=")
+    assert kubeconfig == f"export KUBECONFIG={tmp_path / 'd' / 'kubeconfig'}"
+
+
 def test_kubeconfig_prints_what_up_wrote(region: Region) -> None:
     assert pierhead("kubeconfig", "--data-dir", str(region.data_dir)).stdout == region.kubeconfig.read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,17 @@ import pytest
 from pierhead.errors import UsageError
 from pierhead.pki.credentials import ensure
 from pierhead.region import directory
+
+
+def test_the_default_is_where_state_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert directory.default() == Path("/state/pierhead")
+    monkeypatch.setenv("XDG_STATE_HOME", "")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert directory.default() == Path("/home/somebody/.local/state/pierhead")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert directory.default() == Path("/var/lib/pierhead")
 
 
 def test_it_is_made_for_its_owner_only(tmp_path: Path) -> None:
