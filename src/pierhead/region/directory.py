@@ -20,10 +20,10 @@ def default() -> Path:
 
 
 def prepare(directory: Path) -> None:
-    """Makes the directory with mode 0700, or checks that this account may write in it.
+    """Makes the directory with mode 0700, or checks that it is a region's, or empty, and that this account may write in it.
 
     Raises:
-        UsageError: it cannot be made or written.
+        UsageError: it cannot be made or written, or is somebody else's: closing ``/tmp`` to others would end more than a region.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -31,6 +31,8 @@ def prepare(directory: Path) -> None:
         raise UsageError(f"cannot make {directory}: {error.strerror}", "choose another with --data-dir DIR") from error
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         raise UsageError(f"cannot write in {directory}", "choose another with --data-dir DIR")
+    if not (directory / "lock").exists() and any(directory.iterdir()):
+        raise UsageError(f"{directory} holds something else than a region", "choose an empty one with --data-dir DIR")
     if directory.stat().st_uid == os.geteuid():
         directory.chmod(0o700)
 

@@ -30,6 +30,23 @@ def test_it_is_made_for_its_owner_only(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
 
 
+def test_what_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter").touch()
+    tmp_path.chmod(0o755)
+    with pytest.raises(UsageError, match="something else") as caught:
+        directory.prepare(tmp_path)
+    assert "--data-dir" in caught.value.hint
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_a_region_that_is_there_is_taken_up_and_closed_to_others(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    (tmp_path / "store.db").touch()
+    tmp_path.chmod(0o755)
+    directory.prepare(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
 def test_a_file_in_its_place_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"cannot make .*file") as caught:
