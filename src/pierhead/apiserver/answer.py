@@ -14,7 +14,7 @@ from pierhead.api import Tree
 from pierhead.api.kind import Kind
 from pierhead.apiserver import table
 from pierhead.apiserver.request import Form
-from pierhead.errors import ApiError
+from pierhead.errors import ApiError, internal
 
 WARNING_CHARACTERS = 4096
 """Of all warnings of an answer."""
@@ -107,6 +107,11 @@ def opening(kind: Kind) -> bytes:
 def of_error(error: ApiError, form: Form, warnings: Sequence[str] = ()) -> Answer:
     found = of_tree(error.status(), form, error.code, warnings)
     return Answer(found.status, found.body, found.content_type, warnings, error.retry_after)
+
+
+def unexpected() -> ApiError:
+    """What a client is told of a failure of ours. The cause is nothing for him, and stands in the log."""
+    return internal("the cause is in the server's log")
 
 
 def success(details: Tree | None = None, *, code: int = 0) -> Tree:

@@ -29,7 +29,7 @@ from pierhead.apiserver.router import Route, Router
 from pierhead.apiserver.sink import Send
 from pierhead.apiserver.stream import Receive, Streams, while_connected
 from pierhead.apiserver.watch import Hub
-from pierhead.errors import ApiError, internal
+from pierhead.errors import ApiError
 from pierhead.store import Store
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class ApiServer:
             found = answer.of_error(error, request.fallback)
         except Exception:
             log.exception("%s %r failed", request.method, request.path)
-            found = answer.of_error(internal("the cause is in the server's log"), request.fallback)
+            found = answer.of_error(answer.unexpected(), request.fallback)
         if isinstance(found, Chunks):
             await while_connected(receive, self._send_chunks(found, request, route, send))
         else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pierhead.apiserver import table
-from pierhead.apiserver.answer import warning_headers
+from pierhead.apiserver.answer import unexpected, warning_headers
 from pierhead.apiserver.options import ListOptions, list_options
 from pierhead.apiserver.reads import parse_revision, selected, too_large
 from pierhead.apiserver.request import STREAMED, Form, Request, negotiate
@@ -21,6 +22,8 @@ from pierhead.errors import ApiError
 from pierhead.store import Store
 
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
+
+log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 1800.0
 """Seconds; a watch without ``timeoutSeconds`` lasts this long at least and twice as long at most, as the real server has it."""
@@ -81,8 +84,10 @@ class Streams:
         try:
             await self._reach(watch.reached)
             self._hub.open(watch.route, watch.selection, watch.form, watcher, after=watch.after, ended=watch.ended)
-        except ApiError as error:
-            sink.write(Frame(error_line(error)))
+        except Exception as error:
+            if not isinstance(error, ApiError):
+                log.exception("a watch of %s failed", watch.route.resource)
+            sink.write(Frame(error_line(error if isinstance(error, ApiError) else unexpected())))
             sink.close()
         await sink.run()
 

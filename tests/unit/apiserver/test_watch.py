@@ -179,6 +179,25 @@ def test_a_history_that_is_gone_is_an_event() -> None:
     play(scene)
 
 
+def test_a_failure_of_ours_ends_the_watch_with_an_event(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise KeyError("a secret")
+
+    monkeypatch.setattr(Hub, "_state", broken)
+
+    async def scene(region: Region) -> None:
+        async with region.admin.stream(WATCH) as events:
+            event = await anext(events)
+            assert (event["type"], event["object"]["code"]) == ("ERROR", 500)
+            assert "secret" not in str(event)
+            assert [late async for late in events] == []
+
+    play(scene)
+    assert caplog.records[0].getMessage() == "a watch of configmaps failed"
+
+
 def test_a_future_that_does_not_come_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "FUTURE_WAIT", 0.01)
 
