@@ -1,0 +1,157 @@
+"""Pages of the documentation as programs: what they tell a reader to type is typed, what they show is what came.
+
+A page is read from top to bottom. Of its fenced blocks
+
+* ``console`` holds commands after ``$`` and what each prints, where ``…`` stands for anything. A command succeeds, unless what it
+  prints is shown to be an error. ``pierhead up ARGS`` and ``./dev up ARGS`` start the region that the rest of the page is about;
+* ``yaml`` whose first line is ``# NAME.yaml`` is saved under this name, as the page asks its reader to;
+* anything else is only to be read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
+
+from running import PIERHEAD, ROOT, usable_by_pods
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n?", re.MULTILINE)
+UP = re.compile(r"(?:\./dev|pierhead) up\b(.*)")
+FILE = re.compile(r"# (\S+\.yaml)\n")
+ERRORS = ("Error", "error:", "The ", "pierhead: ", "curl: ")
+TOOLS = f"{PIERHEAD.parent}:{os.environ['PATH']}"
+"""What the lines that ``up`` prints last make of PATH; ``./dev`` does the same for ``up`` itself."""
+END = "-- that was all of it:"
+PATIENCE = 60.0
+"""Seconds for one command; generous, because the machine may be busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something to type, and what it should print."""
+
+    text: str
+    output: str
+
+    @property
+    def up(self) -> list[str] | None:
+        """The arguments, when this starts a region."""
+        found = UP.fullmatch(self.text)
+        return found[1].split() if found else None
+
+    @property
+    def fails(self) -> bool:
+        return any(line.startswith(ERRORS) for line in self.output.splitlines())
+
+    def printed(self, actual: str) -> bool:
+        pattern = ".*".join(re.escape(piece) for piece in self.output.strip().split("…"))
+        return re.fullmatch(pattern, actual.strip(), re.DOTALL) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A file that the reader is asked to save."""
+
+    name: str
+    text: str
+
+
+Step: TypeAlias = Command | Manifest
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Language and content of each fenced block."""
+    return BLOCK.findall(text)
+
+
+def steps(text: str) -> Iterator[Step]:
+    """What a reader does, in order."""
+    for language, content in blocks(text):
+        if language == "console":
+            _, *parts = COMMAND.split(content)
+            for command, output in zip(parts[::2], parts[1::2], strict=True):
+                yield Command(command, output)
+        elif language == "yaml" and (named := FILE.match(content)):
+            yield Manifest(named[1], content)
+
+
+class Place:
+    """A folder that looks to a reader like a checkout, and may be entered by every account, as the README asks of one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.as_root = not usable_by_pods()
+        """Whether pods have to run as root to find their interpreter: nobody may not enter this checkout."""
+        folder.chmod(0o755)
+        shutil.copytree(ROOT / "src" / "pierhead" / "examples", folder / "examples")
+        shutil.copytree(ROOT / "docs", folder / "docs")
+        for found in folder.glob("examples/**/*.yaml"):
+            found.write_text(self._runnable(found.read_text()))
+
+    @property
+    def options(self) -> list[str]:
+        return ["--allow-root-pods"] if self.as_root else []
+
+    def save(self, manifest: Manifest) -> None:
+        (self.folder / manifest.name).write_text(self._runnable(manifest.text))
+
+    def _runnable(self, manifest: str) -> str:
+        account = r"\1securityContext: {runAsUser: 0}\n\g<0>"
+        return re.sub(r"^( *)containers:$", account, manifest, flags=re.MULTILINE) if self.as_root else manifest
+
+
+@contextmanager
+def place() -> Iterator[Place]:
+    with TemporaryDirectory(prefix="pierhead-page-") as folder:
+        yield Place(Path(folder))
+
+
+class Shell:
+    """One bash in which a reader types: variables and background jobs stay from one command to the next."""
+
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            ["bash"], cwd=folder, env={**os.environ, "PATH": TOOLS, **variables},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def type(self, command: str) -> tuple[int, str]:
+        """Exit code and output."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{{ {command}\n}} </dev/null\nprintf '\\n%s %s\\n' '{END}' $?\n".encode())
+        self._process.stdin.flush()
+        output, _, code = self._read(command).rpartition(f"\n{END} ")
+        return int(code), output.replace("\r", "")
+
+    def _read(self, command: str) -> str:
+        assert self._process.stdout
+        found, deadline = b"", time.monotonic() + PATIENCE
+        whole = re.compile(rb"\n" + re.escape(END.encode()) + rb" \d+\n$")
+        while not whole.search(found):
+            left = deadline - time.monotonic()
+            assert left > 0, f"$ {command}\nnot done after {PATIENCE:.0f} s:\n{found.decode()}"
+            if select.select([self._process.stdout], [], [], left)[0]:
+                chunk = os.read(self._process.stdout.fileno(), 65536)
+                assert chunk, f"$ {command}\nended the shell:\n{found.decode()}"
+                found += chunk
+        return found.decode()
+
+    def close(self) -> None:
+        """Ends it and what it left running."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe
+            pipe.close()

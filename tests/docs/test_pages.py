@@ -1,0 +1,92 @@
+"""Every page that tells its reader to type something is typed as it stands, against a region of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+
+from docs.pages import TOOLS, Command, Manifest, Place, Shell, Step, blocks, place, steps
+from running import ROOT, ranges, running
+
+PAGES = sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
+TYPED = [page for page in PAGES if "```console" in page.read_text()]
+LANGUAGES = {"console", "yaml", "text", "python", "ini"}
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", TYPED, ids=named)
+def test_what_a_page_says_to_type_does_what_it_says(page: Path, tmp_path: Path) -> None:
+    todo = list(steps(page.read_text()))
+    if not any(isinstance(step, Command) and step.up is not None for step in todo):
+        todo.insert(0, Command("./dev up", "…"))
+    with place() as here, ExitStack() as region:
+        shell: Shell | None = None
+        for step in todo:
+            if isinstance(step, Command) and step.up is not None:
+                region.close()
+                shell = begin(region, step, here, tmp_path)
+            else:
+                assert shell, f"before there is a region: {step}"
+                do(step, here, shell)
+
+
+def begin(stack: ExitStack, step: Command, here: Place, data: Path) -> Shell:
+    """Starts the region of a page and the shell in which its reader goes on."""
+    options = ["--network", "loopback", *network(), *here.options, *(step.up or ())]
+    enter = ("env", "-C", str(here.folder), f"PATH={TOOLS}")
+    region = stack.enter_context(running(data / "d", *options, enter=enter))
+    assert step.printed("\n".join(region.lines)), region.lines
+    shell = Shell(here.folder, {"KUBECONFIG": str(region.kubeconfig), "HOME": str(data)})
+    stack.callback(shell.close)
+    return shell
+
+
+def network() -> Sequence[str]:
+    return ranges(os.environ.get("PYTEST_XDIST_WORKER", "master"), part=20)
+
+
+def do(step: Step, here: Place, shell: Shell) -> None:
+    if isinstance(step, Manifest):
+        here.save(step)
+        return
+    code, output = shell.type(step.text)
+    assert step.printed(output), f"$ {step.text}\n{output}"
+    assert (code != 0) == step.fails, f"$ {step.text}\nexit code {code}\n{output}"
+
+
+def test_the_readme_is_typed() -> None:
+    assert ROOT / "README.md" in TYPED
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_block_is_of_a_kind_that_is_looked_at(page: Path) -> None:
+    for language, content in blocks(page.read_text()):
+        assert language in LANGUAGES, content
+        if language == "console":
+            assert content.startswith("$ "), content
+        if language == "yaml":
+            assert list(yaml.safe_load_all(content)), content
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, anchor in LINK.findall(page.read_text()):
+        found = page.parent / target if target else page
+        assert found.exists(), f"{named(page)} links to {target}"
+        assert not anchor or anchor in anchors(found.read_text()), f"{named(page)} links to {target}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """What GitHub makes of the headings of a page."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text)}
