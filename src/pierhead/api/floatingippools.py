@@ -35,8 +35,7 @@ class FloatingIPPoolStrategy(Strategy):
     def prepare_create(self, obj: Tree, write: Write) -> None:
         spec = obj["spec"] = obj.get("spec") or {}
         spec["region"] = spec.get("region") or write.network.region
-        size = sum(one.size for one in map(parse, spec.get("ranges") or []) if one)
-        obj["status"] = {"used": 0, "free": min(size, LARGEST_COUNT)}
+        obj["status"] = _counts(spec, 0)
 
     def prepare_update(self, obj: Tree, old: Tree, write: Write) -> None:
         if write.subresource == "status":
@@ -44,7 +43,10 @@ class FloatingIPPoolStrategy(Strategy):
             return
         obj["status"] = dict(old.get("status") or {})
         spec = obj["spec"] = obj.get("spec") or {}
-        spec["region"] = spec.get("region") or (old.get("spec") or {}).get("region") or ""
+        before = old.get("spec") or {}
+        spec["region"] = spec.get("region") or before.get("region") or ""
+        if spec.get("ranges") != before.get("ranges"):
+            obj["status"] = _counts(spec, obj["status"].get("used") or 0)
 
     def validate(self, obj: Tree, write: Write) -> list[Cause]:
         spec = obj.get("spec") or {}
@@ -67,6 +69,11 @@ class FloatingIPPoolStrategy(Strategy):
         if region != (old.get("spec") or {}).get("region"):
             return [invalid_value("spec.region", region, IMMUTABLE)]
         return self.validate(obj, write)
+
+
+def _counts(spec: Tree, used: int) -> Tree:
+    size = sum(one.size for one in map(parse, spec.get("ranges") or []) if one)
+    return {"used": used, "free": min(max(size - used, 0), LARGEST_COUNT)}
 
 
 def _ranges(texts: list[str], network: Network) -> list[Cause]:

@@ -40,6 +40,7 @@ class FloatingIPStrategy(Strategy):
     def prepare_update(self, obj: Tree, old: Tree, write: Write) -> None:
         if write.subresource == "status":
             obj["spec"] = dict(old.get("spec") or {})
+            _keep_region(obj, old)
             return
         obj["status"] = dict(old.get("status") or {})
         spec, before = obj.get("spec") or {}, old.get("spec") or {}
@@ -57,6 +58,14 @@ class FloatingIPStrategy(Strategy):
         spec, before = obj["spec"], old.get("spec") or {}
         changed = [name for name in FIXED if (spec.get(name) or "") != (before.get(name) or "")]
         return [invalid_value(f"spec.{name}", spec.get(name) or "", IMMUTABLE) for name in changed]
+
+
+def _keep_region(obj: Tree, old: Tree) -> None:
+    """The region comes with the address, and from the server."""
+    region = (old.get("status") or {}).get("region")
+    obj["status"] = {name: value for name, value in (obj.get("status") or {}).items() if name != "region"}
+    if region:
+        obj["status"]["region"] = region
 
 
 def spec_causes(obj: Tree) -> list[Cause]:

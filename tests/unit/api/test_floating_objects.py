@@ -103,6 +103,13 @@ def test_the_status_of_a_floating_ip_is_written_only_as_its_status() -> None:
     assert (now["status"], now["spec"], refused) == (given, {}, [])
 
 
+def test_the_region_of_an_address_is_not_for_others_to_write() -> None:
+    old = created(FLOATING_IP, {})[0] | {"status": {"address": "192.0.2.7", "region": "local"}}
+    written = {"address": "192.0.2.7", "region": "moon"}
+    assert changed(FLOATING_IP, old, "status", status=written)[0]["status"] == old["status"]
+    assert changed(FLOATING_IP, old | {"status": {}}, "status", status={"region": "moon"})[0]["status"] == {}
+
+
 def test_an_address_once_given_stays() -> None:
     old = created(FLOATING_IP, {})[0] | {"status": {"address": "192.0.2.7"}}
     for other in ("192.0.2.8", ""):
@@ -160,6 +167,7 @@ def test_the_region_of_a_pool_never_changes() -> None:
     old = created(FLOATING_IP_POOL, {"ranges": ["192.0.2.7"], "region": "north"})[0]
     grown, refused = changed(FLOATING_IP_POOL, old, spec={"ranges": ["192.0.2.7", "192.0.2.9"]})
     assert (grown["spec"]["region"], refused) == ("north", [])
+    assert grown["status"] == {"used": 0, "free": 2}
     assert changed(FLOATING_IP_POOL, old, spec={"ranges": ["192.0.2.7"], "region": "south"})[1] == [
         'spec.region: Invalid value: "south": field is immutable'
     ]
