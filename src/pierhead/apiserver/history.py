@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 300.0
 """As long as the real server's etcd keeps it."""
-KEEP_REVISIONS = 10_000
-"""What is younger than this many revisions stays however old it is."""
+KEEP_REVISIONS = 1_000
+"""So many stay however old they are: who watches a kind that rarely changes, without bookmarks, resumes from an old one."""
 MOST_REVISIONS = 100_000
 """And no more than this many stay however young they are: history lives in memory."""
 LOOK_EVERY = 30.0
