@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
@@ -29,11 +30,13 @@ def network(mode: Literal["none", "loopback"]) -> Iterator[Network]:
     """The network of one region, its own until the end of the block.
 
     Raises:
-        UsageError: every part of 127.0.0.0/8 is taken.
+        UsageError: every part of 127.0.0.0/8 is taken, or the system has only 127.0.0.1 of it.
     """
     if mode == "none":
         yield ranges.choose("none")
         return
+    if platform.system() != "Linux":
+        raise UsageError("a region with a network needs Linux", "take region() without one")
     part, claim = _claim()
     with claim:
         services, pods = ip_network(f"127.{part}.0.0/17"), ip_network(f"127.{part}.128.0/17")

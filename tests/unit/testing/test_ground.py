@@ -91,3 +91,11 @@ def test_when_every_part_is_taken_that_is_said(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(ground, "LOOPBACK_PARTS", ())
     with pytest.raises(UsageError, match="test regions have a network"), ground.network("loopback"):
         pass
+
+
+def test_a_network_needs_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    with pytest.raises(UsageError, match="needs Linux"), ground.network("loopback"):
+        pass
+    with ground.network("none") as found:
+        assert found.mode == "none"
