@@ -1,4 +1,4 @@
-"""The guides' code, replayed as it stands: each block that begins with a file's name is written, and pytest runs what is there."""
+"""The guide to testing as a program: its Python blocks that begin with a file's name are saved, and pytest runs what is there."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-GUIDES = Path(__file__).parents[2] / "docs" / "guides"
-FILE = re.compile(r"```python\n# (\S+\.py)\n(.*?)```", re.DOTALL)
+from docs.pages import blocks
+from running import ROOT
+
+FILE = re.compile(r"# (\S+\.py)\n")
 
 
 def test_what_the_guide_to_testing_shows(tmp_path: Path) -> None:
-    for name, code in FILE.findall((GUIDES / "testing.md").read_text()):
-        (tmp_path / name).write_text(code)
+    for language, content in blocks((ROOT / "docs" / "guides" / "testing.md").read_text()):
+        named = FILE.match(content)
+        assert language == "python"
+        assert named, content
+        (tmp_path / named[1]).write_text(content)
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "KUBECONFIG"))}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
