@@ -104,7 +104,8 @@ def _too_many(_: Route) -> ApiError:
 
 
 def _timeout(_: Route) -> ApiError:
-    return ApiError(504, "Timeout", "Timeout: request did not complete within the allotted duration", details={})
+    text = "Timeout: request did not complete within requested timeout - context deadline exceeded"
+    return ApiError(504, "Timeout", text, details={})
 
 
 def _unavailable(_: Route) -> ApiError:
@@ -118,7 +119,7 @@ _ERRORS: Mapping[int, Callable[[Route], ApiError]] = {
     403: lambda route: forbidden(route.name, route.kind.plural, route.kind.group, _WHY),
     404: lambda route: not_found(route.name, route.kind.plural, route.kind.group),
     409: _conflict,
-    410: lambda _: expired("The provided continue parameter or resourceVersion is too old."),
+    410: lambda route: expired(f"The resourceVersion for the provided {route.verb} is too old."),
     422: _invalid,
     429: _too_many,
     500: lambda _: internal(_WHY),

@@ -85,12 +85,17 @@ def test_the_first_of_several_that_fits_is_met() -> None:
             f'Operation cannot be fulfilled on services "web": {MODIFIED}',
         ),
         ("create", 409, "AlreadyExists", 'services "web" already exists'),
-        ("watch", 410, "Expired", "The provided continue parameter or resourceVersion is too old."),
+        ("watch", 410, "Expired", "The resourceVersion for the provided watch is too old."),
         ("update", 422, "Invalid", 'Service "web" is invalid: the test asked for this fault'),
         ("update", 429, "TooManyRequests", "Too many requests, please try again later."),
         ("update", 500, "InternalError", "Internal error occurred: the test asked for this fault"),
         ("update", 503, "ServiceUnavailable", "the server is currently unable to handle the request"),
-        ("update", 504, "Timeout", "Timeout: request did not complete within the allotted duration"),
+        (
+            "update",
+            504,
+            "Timeout",
+            "Timeout: request did not complete within requested timeout - context deadline exceeded",
+        ),
     ],
 )
 def test_it_says_what_the_real_server_says(verb: str, code: int, reason: str, message: str) -> None:
