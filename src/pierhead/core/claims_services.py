@@ -62,7 +62,7 @@ def _bind(new: Service, before: Service, ground: Ground, *, created: bool) -> Al
     """
     ip, own = bound_address(new, ground), f"{SERVICE.resource}/{new.key}"
     mine, had = _frontends(new, ground), _frontends(before, ground)
-    whole = _wishes_anew(new, before) or any(str(address(entry.ip)) == ip for entry in new.status.load_balancer.ingress)
+    whole = _wishes_anew(new, before) or ip in _reported(new) - _reported(before)
     wanted = [claim for claim in mine if whole or claim not in had]
     taken = [claim for claim in wanted if created or ground.holder(claim) != own]
     _refuse(new, _clashes(new, ip, taken, ground))
@@ -75,6 +75,11 @@ def _bind(new: Service, before: Service, ground: Ground, *, created: bool) -> Al
 
 def _frontends(service: Service, ground: Ground) -> tuple[str, ...]:
     return frontend_claims(bound_address(service, ground), service)
+
+
+def _reported(service: Service) -> set[str]:
+    """The addresses in its status, in canonical form."""
+    return {str(address(entry.ip)) for entry in service.status.load_balancer.ingress if entry.ip}
 
 
 def _wishes_anew(new: Service, before: Service) -> bool:
@@ -119,12 +124,11 @@ def _external_causes(new: Service, before: Service, pools: Sequence[FloatingIPPo
 
 
 def _ingress_causes(new: Service, before: Service, pools: Sequence[FloatingIPPool], ground: Ground) -> list[Cause]:
-    known = {entry.ip for entry in before.status.load_balancer.ingress}
-    ip, path = bound_address(new, ground), "status.loadBalancer.ingress"
+    ip, known, path = bound_address(new, ground), _reported(before), "status.loadBalancer.ingress"
     return [
         invalid_value(f"{path}[{place}].ip", entry.ip, "is a floating IP that this Service does not have")
         for place, entry in enumerate(new.status.load_balancer.ingress)
-        if entry.ip not in known and pool_of(entry.ip, pools) and str(address(entry.ip)) != ip
+        if pool_of(entry.ip, pools) and str(address(entry.ip)) not in (known | {ip})
     ]
 
 
