@@ -1,0 +1,181 @@
+"""How a Service of type LoadBalancer comes by its floating IP, and gives it back: one step at a time, each decided from what is stored.
+
+Whoever stops between two steps leaves nothing that the next look would not finish. The finalizer stands only where something has to be
+undone, so that a Service which waits for an address can be deleted at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pierhead.api.services_spec import LOAD_BALANCER
+from pierhead.api.views import FloatingIP, FloatingIPPool, LoadBalancerIngress, Service
+from pierhead.core.floating import (
+    DEFAULT_POOL,
+    FloatingIPs,
+    bound_address,
+    default_pool,
+    is_ours,
+    owned_name,
+    pool_family,
+    pool_of,
+    resolve,
+)
+
+FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
+"""The one that Kubernetes' own service controller uses: other programs know it."""
+_OWNED = re.compile(r"service-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+# -- steps --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Make a FloatingIP for this Service alone."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Add the finalizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Say in the status that this address leads to the Service."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unbind:
+    """Empty the status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Remove the finalizer: nothing is left to undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can be done until something changes; ``why`` is a sentence for whoever wrote the Service, with what to do."""
+
+    why: str
+
+
+Step: TypeAlias = Own | Hold | Bind | Unbind | Release | Wait
+
+
+def next_step(service: Service, pools: Sequence[FloatingIPPool], fips: FloatingIPs, region: str) -> Step | None:
+    """What brings this Service nearer to what it asks for; None: it has it, or it is none of ours.
+
+    Without a pool in the region ``loadBalancerIP`` is free text, and load balancers are somebody else's.
+    """
+    pools = [pool for pool in pools if pool.spec.region == region]
+    if not pools or _is_elsewhere(service, pools, fips):
+        return None
+    if is_ours(service) and not service.metadata.deletion_timestamp:
+        return _serve(service, pools, fips, region)
+    return _leave(service, fips)
+
+
+def _is_elsewhere(service: Service, pools: Sequence[FloatingIPPool], fips: FloatingIPs) -> bool:
+    """Whether another controller looks after it: it is of another class, or has been given what is no pool's, and nothing of ours."""
+    if service.spec.type != LOAD_BALANCER:
+        return False
+    if not is_ours(service):
+        return True
+    given = any(not pool_of(entry.ip, pools) for entry in service.status.load_balancer.ingress)
+    return given and not bound_address(service, fips) and fips.named(owned_name(service)) is None
+
+
+def _serve(service: Service, pools: Sequence[FloatingIPPool], fips: FloatingIPs, region: str) -> Step | None:
+    wish = service.spec.load_balancer_ip
+    if wish:
+        found = resolve(service, pools, fips, region)
+        if found.fip is None:
+            return Wait(f'spec.loadBalancerIP "{wish}": {found.problem}; those there are: pierhead fip get')
+        fip = found.fip
+    else:
+        owned = fips.named(owned_name(service))
+        if owned is None:
+            return _own(service, pools, region)
+        if owned.metadata.deletion_timestamp:
+            return Wait(
+                f'FloatingIP "{owned.metadata.name}" is being deleted; when its finalizers let it go there will be another'
+            )
+        fip = owned
+    ip = fip.status.address
+    if not ip:
+        return Wait(no_address(fip))
+    if FINALIZER not in service.metadata.finalizers:
+        return Hold()
+    return None if service.status.load_balancer.ingress == ingress_of(ip) else Bind(ip)
+
+
+def _own(service: Service, pools: Sequence[FloatingIPPool], region: str) -> Step:
+    """A pool of the Service's first family that has one."""
+    families = service.spec.ip_families
+    found = (default_pool(pools, region, family) for family in families)
+    pool = next((pool for pool in found if pool is not None), None)
+    if pool is not None:
+        return Own(pool.metadata.name)
+    fitting = sorted(pool.metadata.name for pool in pools if pool_family(pool) in families)
+    if fitting:
+        return Wait(
+            f'none of the pools {", ".join(fitting)} is named "{DEFAULT_POOL}": allocate an address with'
+            " `pierhead fip create --pool POOL`, and name it in spec.loadBalancerIP"
+        )
+    return Wait(
+        f"no pool of this region gives out {' or '.join(families)} addresses: create a FloatingIPPool that does"
+    )
+
+
+def _leave(service: Service, fips: FloatingIPs) -> Step | None:
+    if FINALIZER not in service.metadata.finalizers:
+        return None
+    if service.status.load_balancer.ingress:
+        return Unbind()
+    return None if fips.named(owned_name(service)) is not None else Release()
+
+
+def ingress_of(ip: str) -> tuple[LoadBalancerIngress, ...]:
+    """What a Service says that is reached at an address."""
+    return (LoadBalancerIngress(ip, ip_mode="VIP"),)
+
+
+# -- FloatingIPs --------------------------------------------------------------------------------------------
+
+
+def is_left_over(fip: FloatingIP, service: Service | None) -> bool:
+    """Whether a FloatingIP was made for a Service that needs it no more. ``service``: the one that now bears the name of its owner."""
+    if not fip.spec.service or not _OWNED.fullmatch(fip.metadata.name):
+        return False
+    if service is None or owned_name(service) != fip.metadata.name or not is_ours(service):
+        return True
+    used = any(entry.ip == fip.status.address for entry in service.status.load_balancer.ingress)
+    return not used and bool(service.metadata.deletion_timestamp or service.spec.load_balancer_ip)
+
+
+def users(fip: FloatingIP, services: Sequence[Service], fips: FloatingIPs) -> tuple[str, ...]:
+    """Keys of those of these Services that answer at its address; sorted."""
+    ip = fip.status.address
+    return tuple(sorted(
+        service.key
+        for service in services
+        if ip and any(entry.ip == ip for entry in service.status.load_balancer.ingress) and bound_address(service, fips) == ip
+    ))  # fmt: skip
+
+
+def no_address(fip: FloatingIP) -> str:
+    """Why a FloatingIP waits, and what helps."""
+    return (
+        f'pool "{fip.spec.pool}" has no free address: release one (pierhead fip delete ADDRESS) or add a range'
+        f" (kubectl edit fippool {fip.spec.pool}); the next that is free is given at once"
+    )
