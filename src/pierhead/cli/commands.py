@@ -95,3 +95,18 @@ def demo() -> None:
     from pierhead.cli import demo as command
 
     command.run()
+
+
+@commands.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(*, shell: str) -> None:
+    """Print what makes a shell complete commands and options.
+
+    \b
+    bash, in ~/.bashrc:  eval "$(pierhead completion bash)"
+    zsh, in ~/.zshrc:    eval "$(pierhead completion zsh)"
+    fish, once:          pierhead completion fish > ~/.config/fish/completions/pierhead.fish
+    """
+    from pierhead.cli import completion as command
+
+    click.echo(command.script(commands, shell))

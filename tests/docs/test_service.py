@@ -1,0 +1,61 @@
+"""The systemd unit, and the page that installs it: systemd takes it, the command takes its options, and both mean the same paths."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from pierhead.cli.commands import commands
+from running import PIERHEAD, ROOT
+
+UNIT = (ROOT / "packaging" / "pierhead.service").read_text()
+PAGE = (ROOT / "docs" / "guides" / "service.md").read_text()
+DIRECTIVES = dict(line.split("=", 1) for line in UNIT.splitlines() if "=" in line and not line.startswith("#"))
+STATE = f"/var/lib/{DIRECTIVES['StateDirectory']}"
+
+
+def started() -> tuple[Path, list[str]]:
+    """The program and its arguments, as systemd makes them of the unit."""
+    program, *arguments = shlex.split(DIRECTIVES["ExecStart"].replace("%S", "/var/lib"))
+    return Path(program), arguments
+
+
+def test_the_command_takes_what_the_unit_gives() -> None:
+    _, (name, *options) = started()
+    with commands.commands[name].make_context(name, options) as context:
+        assert context.params["data_dir"] == Path(STATE)
+
+
+def test_the_page_installs_what_the_unit_starts() -> None:
+    program, _ = started()
+    for line in (
+        f"python3 -m venv {program.parents[1]}",
+        f"{program.with_name('pip')} install .",
+        f"--shell /usr/sbin/nologin {DIRECTIVES['User']}",
+        "packaging/pierhead.service /etc/systemd/system/pierhead.service",
+        f"export KUBECONFIG={STATE}/kubeconfig",
+        f"`{program} kubeconfig`",
+    ):
+        assert line in PAGE
+
+
+def test_the_region_ends_its_pods_itself() -> None:
+    """systemd's own SIGTERM to every process would break the connections that pods are still answering."""
+    assert DIRECTIVES["KillMode"] == "mixed"
+    assert int(DIRECTIVES["TimeoutStopSec"]) > 5
+
+
+def test_systemd_takes_it(tmp_path: Path) -> None:
+    """Where there is no systemd, at least every directive belongs to a section and none stands twice."""
+    program, _ = started()
+    unit = tmp_path / "pierhead.service"
+    unit.write_text(UNIT.replace(str(program), str(PIERHEAD)))
+    if shutil.which("systemd-analyze"):
+        done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+        assert not done.returncode, done.stderr
+        assert "pierhead.service" not in done.stderr, done.stderr
+    names = [line.partition("=")[0] for line in UNIT.splitlines() if "=" in line and not line.startswith("#")]
+    assert len(names) == len(set(names))
+    assert UNIT.index("[Unit]") < UNIT.index("[Service]") < UNIT.index("[Install]")
