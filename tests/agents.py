@@ -49,11 +49,12 @@ class Region:
         self.app = ApiServer(MemoryStore(stamp), LOOPBACK, {"admin": ADMIN, "node": node_identity("n1")}, NoLogs())
         self.admin = Client(InProcess(self.app, "admin"))
         self.agent: NodeAgent
+        self.informers: Informers
 
     async def node(self) -> None:
         """Runs the node until cancelled; a second call is a new agent on the same directory."""
         client = Client(InProcess(self.app, "node"), "kubelet")
-        informers = Informers(client)
+        self.informers = informers = Informers(client)
         self.agent = NodeAgent(
             client,
             informers,
@@ -116,11 +117,16 @@ class Region:
 
         return str(await eventually(said))
 
-    async def events(self, name: str) -> dict[str, str]:
-        """Reason → text, once the recorder had its turn."""
-        await asyncio.sleep(0.05)
-        found = (await self.admin.list(EVENT, "default")).items
-        return {each["reason"]: each["message"] for each in found if each["involvedObject"]["name"] == name}
+    async def events(self, name: str, *reasons: str) -> dict[str, str]:
+        """Reason → text, as soon as there is one of each of these reasons."""
+
+        async def told() -> dict[str, str] | None:
+            events = (await self.admin.list(EVENT, "default")).items
+            found = {each["reason"]: each["message"] for each in events if each["involvedObject"]["name"] == name}
+            return found if found.keys() >= set(reasons) else None
+
+        found: dict[str, str] = await eventually(told)
+        return found
 
     async def logs(self, name: str, container: str = "c", **query: Any) -> str:
         chunks = self.agent.logs(LogQuery("default", name, container, **query))

@@ -97,7 +97,9 @@ class Process:
 
     def __init__(self, child: _Child, spawn: _Spawn, log: Log, tree: _Tree, pipes: tuple[_Pipe, _Pipe]) -> None:
         self._child, self._spawn, self._log, self._tree, self._pipes = child, spawn, log, tree, pipes
-        self._told = self._over = False
+        self._over = False
+        self._told: Mapping[int, int] | None = None
+        """The processes that were asked to end, once that was asked."""
 
     @property
     def id(self) -> str:
@@ -111,7 +113,7 @@ class Process:
         """
         try:
             await self._child.exited()
-            if not self._told or await self._tree.ended():
+            if self._told is None or await self._tree.outlast(self._told):
                 await self._tree.kill()
             for pipe in self._pipes:
                 await pipe.drained()
@@ -125,10 +127,10 @@ class Process:
         return _exit(code)
 
     async def terminate(self) -> None:
-        if not self._told and not self._over:
+        if self._told is None and not self._over:
             found = await self._tree.find()
-            if not self._told and not self._over:  # others may have, or it may have ended, while we looked
-                self._told = True
+            if self._told is None and not self._over:  # others may have asked, or it may have ended, while we looked
+                self._told = found
                 tree.send(found, signal.SIGTERM)
 
     async def kill(self) -> None:
@@ -175,10 +177,13 @@ class _Tree:
     async def find(self) -> dict[int, int]:
         return await self.trees.find(self._marks)
 
-    async def ended(self) -> int:
-        """Until those that are there now have ended by themselves, or were killed; how many there were. Where there was none there
-        will be none: nobody is left to start one."""
-        return await self.trees.tell(self._marks, 0, None)
+    async def outlast(self, told: Collection[int]) -> int:
+        """Until those that are there now have ended by themselves, or were killed; how many there were. Who was born while the
+        others were told to end is told now. Where there was none there will be none: nobody is left to start one."""
+        found = await self.find()
+        tree.send({pid: session for pid, session in found.items() if pid not in told}, signal.SIGTERM)
+        await tree.gone(found)
+        return len(found)
 
     async def kill(self) -> None:
         """What does not end (it sits in the kernel) is reported and left: its pod must not hang with it."""
@@ -251,21 +256,25 @@ class _Child:
         await tree.exited(self._pidfd)
 
     async def end(self) -> None:
-        """Ends it and all of its process group, whose number it holds as long as it is not reaped."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        """Ends it and all of its process group."""
+        self._kill()
         await self.exited()
 
     def reap(self) -> int:
-        """Its exit code. Where it still runs, because whoever waited for it was cancelled, it is killed first."""
+        """Its exit code. Where it still runs, because whoever waited for it was cancelled, it is ended first."""
         try:
             if self._process.poll() is None:
-                self._process.kill()
+                self._kill()
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(_DEATH)
             return self._process.returncode or 0
         finally:
             os.close(self._pidfd)
+
+    def _kill(self) -> None:
+        """The number of the group is its own as long as it is not reaped."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 class _Pipe:

@@ -14,7 +14,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -98,7 +98,7 @@ class Trees:
                 raise Unkillable(f"processes do not end: {sorted(await self.find(marks))}")
         return killed
 
-    async def tell(self, marks: Marks, number: int, patience: float | None) -> int:
+    async def tell(self, marks: Marks, number: int, patience: float) -> int:
         """Sends a signal (0: none) to every process of a tree, and waits up to ``patience`` seconds until all of them have
         ended. Returns how many there were."""
         with _held(await self.find(marks)) as held:
@@ -110,7 +110,7 @@ class Trees:
             return len(held)
 
 
-def send(found: dict[int, int], number: int) -> None:
+def send(found: Mapping[int, int], number: int) -> None:
     """Sends a signal to processes that were found."""
     with _held(found) as held:
         _send(held, number)
@@ -120,6 +120,13 @@ def _send(held: list[int], number: int) -> None:
     for pidfd in held:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
+
+
+async def gone(found: Mapping[int, int]) -> None:
+    """Until processes that were found have ended."""
+    with _held(found) as held:
+        for pidfd in held:
+            await exited(pidfd)
 
 
 async def exited(pidfd: int) -> None:
@@ -139,7 +146,7 @@ def _settle(over: asyncio.Future[None]) -> None:
 
 
 @contextmanager
-def _held(found: dict[int, int]) -> Iterator[list[int]]:
+def _held(found: Mapping[int, int]) -> Iterator[list[int]]:
     """pidfds of those that are still what they were when they were found."""
     held: list[int] = []
     try:

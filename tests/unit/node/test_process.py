@@ -193,6 +193,12 @@ def test_children_of_a_shell_may_go_on_after_the_shell_has_ended(tmp_path: Path)
     assert output(tmp_path).endswith("served\n")
 
 
+def test_a_child_born_while_the_others_were_told_is_told_after_them(tmp_path: Path) -> None:
+    """The shell has its child from the trap: nobody could have seen that before."""
+    script = "trap 'sleep 1000 & sleep 0.2; exit 0' TERM; echo up; while :; do sleep 0.01; done"
+    assert end(tmp_path, script, "terminate").signal == 0
+
+
 def test_once_it_is_over_nobody_is_signalled_any_more(tmp_path: Path) -> None:
     async def scenario() -> None:
         container = await Processes(MARK).start(shell(tmp_path, "exit 0"))
