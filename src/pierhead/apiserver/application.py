@@ -17,12 +17,13 @@ from urllib.parse import unquote
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import KINDS
 from pierhead.api.network import Network
-from pierhead.apiserver import answer, auth, health, history
+from pierhead.apiserver import answer, auth, health, history, pi
 from pierhead.apiserver.answer import Answer, Chunks, warning_headers
 from pierhead.apiserver.auth import Identity
 from pierhead.apiserver.metrics import Metrics
 from pierhead.apiserver.nodelink import NodeLink
 from pierhead.apiserver.paths import Paths
+from pierhead.apiserver.registry import Registry
 from pierhead.apiserver.request import Request
 from pierhead.apiserver.resources import Resources
 from pierhead.apiserver.router import Route, Router
@@ -70,7 +71,9 @@ class ApiServer:
         self._hub = Hub(store)
         self._metrics = Metrics(store, self._hub)
         self._streams = Streams(store, self._hub)
-        self._resources = Resources(store, network, node_link)
+        registry = Registry(store, network)
+        self._resources = Resources(registry, node_link)
+        self._pi = pi.Pi(registry)
         self._paths = Paths(kinds, self._metrics, {"ping": lambda: True, **(ready or {})})
 
     async def run(self) -> None:
@@ -104,7 +107,7 @@ class ApiServer:
                 return
             if request.method != "GET":
                 request = replace(request, body=await _body(request, receive))
-            found = await self._resources.answer(request, route) if route else self._paths.answer(request, parts)
+            found = await self._answer(request, parts, route)
         except ApiError as error:
             found = answer.of_error(error, request.fallback)
         except Exception:
@@ -115,18 +118,27 @@ class ApiServer:
         else:
             await self._send(found, request, route, send)
 
+    async def _answer(self, request: Request, parts: Sequence[str], route: Route | None) -> Answer | Chunks:
+        """Raises: ApiError."""
+        if route is None:
+            return self._paths.answer(request, parts)
+        return await (self._pi if pi.owns(parts) else self._resources).answer(request, route)
+
     def _route(self, request: Request, parts: Sequence[str]) -> Route | None:
         """The resource that is asked for, once this identity may; None: another path.
 
         Raises:
             ApiError: 403, 404, 405; whatever the gate says.
         """
-        if not self._is_resource(parts):
+        if pi.owns(parts):
+            route = pi.route(request.method, parts)
+        elif self._is_resource(parts):
+            route = self._router.route(request.method, parts)
+            if route.verb == "list" and request.flag("watch"):
+                route = replace(route, verb="watch")
+        else:
             auth.authorize_path(request.identity, request.method, request.path)
             return None
-        route = self._router.route(request.method, parts)
-        if route.verb == "list" and request.flag("watch"):
-            route = replace(route, verb="watch")
         auth.authorize(request.identity, route)
         self._gate(request, route)
         return route

@@ -91,6 +91,7 @@ class Deletes:
         if not (over := is_over(kind, obj)) and obj == old:
             return Outcome(entry.value)
         if options.dry_run:
+            self._registry.leave(kind, None if over else obj, entry)
             shown = obj if kind.graceful or not over else old
             return Outcome(stamp(encode(kind, shown), entry.revision), removed=over)
         if not over:

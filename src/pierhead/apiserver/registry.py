@@ -23,8 +23,8 @@ from pierhead.api.managedfields import record
 from pierhead.api.network import Network
 from pierhead.api.schema import message
 from pierhead.api.strategy import Write
+from pierhead.apiserver.ground import Stored, claimant
 from pierhead.apiserver.router import Route, collection
-from pierhead.core.allocation import allocate, held
 from pierhead.core.claims import Allocation
 from pierhead.errors import (
     ApiError,
@@ -41,8 +41,9 @@ from pierhead.errors import (
 from pierhead.store import Absent, AtRevision, Delete, Entry, Operation, Precondition, Present, Put, RangeEmpty, Store
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
-ATTEMPTS = 8
-"""How often a write is decided anew when somebody else's commit came first."""
+ATTEMPTS = 32
+"""How often a write is decided anew when somebody else's commit came first: so often that of many who want the last free
+addresses of a pool, and guess at them, each gets one."""
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """The real server's, without vowels and look-alikes."""
 NAME_ROOM = 58
@@ -72,24 +73,13 @@ class Outcome:
     removed: bool = False
 
 
-class StoredClaims:
-    """The claim keys as allocation sees them."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def holder(self, key: str) -> str | None:
-        entry = self._store.get(key)
-        return None if entry is None else entry.value.decode()
-
-
 class Registry:
     """Creates, changes and removes objects."""
 
     def __init__(self, store: Store, network: Network) -> None:
         self.store = store
         self.network = network
-        self._claims = StoredClaims(store)
+        self.ground = Stored(store)
 
     def context(self, user: str, manager: str, *, dry_run: bool = False, subresource: str = "") -> Context:
         return Context(Write(rfc3339(), self.network, user, dry_run, subresource), manager)
@@ -115,15 +105,15 @@ class Registry:
         raise _contended(kind, body()["metadata"].get("name", ""))
 
     def _prepare_create(self, kind: Kind, obj: Tree, context: Context) -> Allocation:
-        strategy, write = kind.strategy, context.write
+        strategy, claims, write = kind.strategy, claimant(kind), context.write
         _give_birth(obj["metadata"], write.now)
         _record(kind, obj, None, context)
         strategy.prepare_create(obj, write)
-        allocation = self._allocate(kind, obj, None, write)
+        allocation = claims.allocate(obj, None, write, self.ground)
         _refuse(kind, obj, [*metadata.validate(kind, obj), *strategy.validate(obj, write)])
         _refuse_versioned(obj["metadata"])
         context.warnings.extend(strategy.warnings(obj, None))
-        return allocation
+        return allocation + claims.claim(obj, None, write, self.ground)
 
     async def _commit_create(self, kind: Kind, obj: Tree, allocation: Allocation, context: Context) -> Outcome:
         key, value = key_of(kind, obj), encode(kind, obj)
@@ -134,8 +124,8 @@ class Registry:
         preconditions: list[Precondition] = [Absent(key)]
         if kind.namespaced:
             preconditions.append(Present(f"{NAMESPACE.resource}/{obj['metadata']['namespace']}"))
-        revision = await self._commit([Put(key, value)], preconditions, allocation, key)
-        return Outcome(stamp(value, revision), created=True)
+        revisions = await self._commit([Put(key, value)], preconditions, allocation, key)
+        return Outcome(stamp(value, revisions[0]), created=True)
 
     def _check_namespace(self, kind: Kind, namespace: str, obj: Tree) -> None:
         """Nothing is born into a namespace that is missing or going."""
@@ -172,28 +162,30 @@ class Registry:
         raise conflict(route.name, route.kind.plural, route.kind.group, MODIFIED)
 
     def _prepare_update(self, kind: Kind, new: Tree, old: Tree, context: Context) -> Allocation:
-        strategy, write = kind.strategy, context.write
+        strategy, claims, write = kind.strategy, claimant(kind), context.write
         _record(kind, new, old, context)
         _carry_over(new["metadata"], old["metadata"])
         strategy.prepare_update(new, old, write)
-        allocation = Allocation() if write.subresource else self._allocate(kind, new, old, write)
+        allocation = Allocation() if write.subresource else claims.allocate(new, old, write, self.ground)
         _refuse(kind, new, [*metadata.validate_update(kind, new, old), *strategy.validate_update(new, old, write)])
         context.warnings.extend(strategy.warnings(new, old))
-        return allocation
+        return allocation + claims.claim(new, old, write, self.ground)
 
     async def _commit_change(
         self, kind: Kind, new: Tree, entry: Entry, allocation: Allocation, context: Context
     ) -> Outcome:
         value = encode(kind, new)
         if is_over(kind, new):
-            if not context.write.dry_run:
+            if context.write.dry_run:
+                self.leave(kind, None, entry)
+            else:
                 await self.remove(kind, entry)
             return Outcome(stamp(value, entry.revision), removed=True)
         if context.write.dry_run:
             return Outcome(stamp(value, entry.revision))
         at = AtRevision(entry.key, entry.revision)
-        revision = await self._commit([Put(entry.key, value)], [at], allocation, entry.key)
-        return Outcome(stamp(value, revision))
+        revisions = await self._commit([Put(entry.key, value)], [at], allocation, entry.key)
+        return Outcome(stamp(value, revisions[0]))
 
     # -- removal --------------------------------------------------------------------------------------------
 
@@ -202,11 +194,12 @@ class Registry:
 
         Raises:
             PreconditionFailed: it changed, or (a namespace) something is still inside.
+            ApiError: 409 while others depend on it.
         """
         operations: list[Operation] = [Delete(entry.key)]
         preconditions: list[Precondition] = [AtRevision(entry.key, entry.revision)]
+        allocation = self.leave(kind, None, entry)
         if kind is SERVICE:
-            operations += self._releases(held(_decode(entry.value)), entry.key)
             endpoints = self.store.get(f"{ENDPOINTS.resource}/{entry.key.partition('/')[2]}")
             if endpoints is not None:
                 operations.append(Delete(endpoints.key))
@@ -214,39 +207,44 @@ class Registry:
         if kind is NAMESPACE:
             name = entry.key.partition("/")[2]
             preconditions += [RangeEmpty(collection(inside, name)) for inside in KINDS if inside.namespaced]
-        return (await self._write(operations, preconditions))[0]
+        return (await self._commit(operations, preconditions, allocation, entry.key))[0]
 
     async def mark(self, kind: Kind, obj: Tree, entry: Entry) -> bytes:
         """Writes an object that is on its way out, past all rules of updates.
 
         Raises:
             PreconditionFailed: it changed meanwhile.
+            ApiError: 409 while others depend on it.
         """
-        value = encode(kind, obj)
-        revisions = await self._write([Put(entry.key, value)], [AtRevision(entry.key, entry.revision)])
+        value, at = encode(kind, obj), AtRevision(entry.key, entry.revision)
+        revisions = await self._commit([Put(entry.key, value)], [at], self.leave(kind, obj, entry), entry.key)
         return stamp(value, revisions[0])
+
+    def leave(self, kind: Kind, obj: Tree | None, entry: Entry) -> Allocation:
+        """What an object gives back that becomes ``obj``, which waits for its end, or (None) that ends.
+
+        Raises:
+            ApiError: 409 while others depend on it.
+        """
+        return claimant(kind).leave(obj, _decode(entry.value), self.ground)
 
     # -- the commit -----------------------------------------------------------------------------------------
 
-    def _allocate(self, kind: Kind, obj: Tree, old: Tree | None, write: Write) -> Allocation:
-        if kind is not SERVICE:
-            return Allocation()
-        return allocate(obj, old, self.network, self._claims, random.randrange, write.dry_run)
-
-    def _releases(self, claims: Sequence[str], holder: str) -> list[Delete]:
-        return [Delete(claim) for claim in claims if self._claims.holder(claim) == holder]
-
     async def _commit(
-        self, operations: list[Operation], preconditions: list[Precondition], allocation: Allocation, holder: str
-    ) -> int:
-        operations += [Put(claim, holder.encode()) for claim in allocation.take]
-        operations += self._releases(allocation.release, holder)
-        preconditions += [Absent(claim) for claim in allocation.take]
-        return (await self._write(operations, preconditions))[0]
-
-    async def _write(self, operations: Sequence[Operation], preconditions: Sequence[Precondition]) -> Sequence[int]:
+        self,
+        operations: Sequence[Operation],
+        preconditions: Sequence[Precondition],
+        allocation: Allocation,
+        holder: str,
+    ) -> Sequence[int]:
+        """Writes an object, whose key is ``holder``, together with its claims."""
+        claims: list[Operation] = [Put(key, holder.encode()) for key in (*allocation.take, *allocation.renew)]
+        claims += [Delete(key) for key in allocation.release if self.ground.holder(key) == holder]
+        conditions: list[Precondition] = [Absent(key) for key in allocation.take]
+        conditions += [AtRevision(*read) if read[1] else Absent(read[0]) for read in allocation.unchanged]
+        conditions += [RangeEmpty(*read) for read in allocation.none_since]
         try:
-            return await self.store.commit(operations, preconditions)
+            return await self.store.commit([*operations, *claims], [*preconditions, *conditions])
         except StoreFailed as failure:
             raise internal(str(failure)) from failure
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
-from pierhead.api.network import Network
 from pierhead.apiserver import reads
 from pierhead.apiserver.answer import Answer, Chunks
 from pierhead.apiserver.deletes import Deletes
@@ -24,10 +23,9 @@ _Write: TypeAlias = Callable[[Request, Route], Awaitable[Answer | Chunks]]
 class Resources:
     """Answers every request for a resource that is no watch."""
 
-    def __init__(self, store: Store, network: Network, node_link: NodeLink) -> None:
-        registry = Registry(store, network)
+    def __init__(self, registry: Registry, node_link: NodeLink) -> None:
         writes, deletes, subresources = Writes(registry), Deletes(registry), Subresources(registry, node_link)
-        self._store = store
+        self._store = registry.store
         self._reads: Mapping[tuple[str, str], _Read] = {
             ("get", ""): reads.get,
             ("get", "status"): reads.get,
