@@ -84,8 +84,8 @@ def _reported(service: Service) -> set[str]:
 
 def _wishes_anew(new: Service, before: Service) -> bool:
     """Whether this write says something new about the floating IP, as the create of a LoadBalancer does."""
-    same = is_ours(before) and new.spec.load_balancer_ip == before.spec.load_balancer_ip
-    return is_ours(new) and not same
+    wish, earlier = ((spec.load_balancer_ip, spec.ip_families) for spec in (new.spec, before.spec))
+    return is_ours(new) and not (is_ours(before) and wish == earlier)
 
 
 # -- reasons to refuse --------------------------------------------------------------------------------------

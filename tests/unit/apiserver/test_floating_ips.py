@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from asgi import Reply
 from floating import FIPS, MERGE, POOLS, SERVICES, balanced, check, claims, fip, ingress, message, pool
+from inside import network, server
 from pierhead.api import Tree
+from pierhead.api.kinds import FLOATING_IP, FLOATING_IP_POOL, SERVICE
+from pierhead.errors import ApiError
 from scenes import Region, play
 
 
@@ -290,6 +294,39 @@ def test_a_wish_that_cannot_be_is_refused_in_every_write_that_utters_it(wish: st
         await made(region, SERVICES, balanced("inner", wish, type="ClusterIP", allocateLoadBalancerNodePorts=None))
         got = await patched(region, f"{SERVICES}/inner", {"spec": {"type": "LoadBalancer"}})
         assert got.status == 422
+
+    floating(scene)
+
+
+def test_a_service_keeps_the_family_of_its_floating_ip() -> None:
+    async def scene() -> None:
+        async with server(network("none", "10.96.0.0/16", "fd00:10:96::/112")) as found:
+            client = found.client
+            await client.create(FLOATING_IP_POOL, pool("2001:db8::7"))
+            await client.create(FLOATING_IP, fip("six"))
+            await client.create(SERVICE, balanced("web", "six", ipFamilyPolicy="RequireDualStack"))
+            with pytest.raises(ApiError) as refused:
+                await client.patch(SERVICE, "web", {"spec": {"ipFamilyPolicy": "SingleStack"}}, "default")
+            assert refused.value.message == (
+                'Service "web" is invalid: spec.loadBalancerIP: Invalid value: "six": '
+                "is of family IPv6, and this Service has IPv4 only"
+            )
+
+    asyncio.run(scene())
+
+
+def test_a_node_reads_floating_ips_and_writes_none() -> None:
+    async def scene(region: Region) -> None:
+        await made(region, FIPS, fip("shop", address="192.0.2.4"))
+        for path in (FIPS, f"{FIPS}/shop", POOLS):
+            assert (await region.node("GET", path)).status == 200
+        for method, path in (
+            ("POST", FIPS),
+            ("POST", POOLS),
+            ("DELETE", f"{FIPS}/shop"),
+            ("PUT", f"{FIPS}/shop/status"),
+        ):
+            assert (await region.node(method, path, fip("x"))).status == 403
 
     floating(scene)
 
