@@ -66,13 +66,20 @@ async def server(ground: Network | None = None) -> AsyncIterator[Inside]:
 @asynccontextmanager
 async def controlled(ground: Network | None = None) -> AsyncIterator[tuple[Client, Informers]]:
     """A server with its controllers at work; the informers are those the controllers read."""
-    async with server(ground) as found, asyncio.TaskGroup() as group:
-        informers = Informers(found.client)
-        loops = Controllers(found.client, informers, ground or network(), address=("192.0.2.1", 6443))
+    async with server(ground) as found, working(found.client, ground) as informers:
+        yield found.client, informers
+
+
+@asynccontextmanager
+async def working(client: Client, ground: Network | None = None) -> AsyncIterator[Informers]:
+    """The controllers of a region at work over its API, and what they read. Leaving the block kills them wherever they are."""
+    async with asyncio.TaskGroup() as group:
+        informers = Informers(client)
+        loops = Controllers(client, informers, ground or network(), address=("192.0.2.1", 6443))
         running = [group.create_task(informers.run()), group.create_task(loops.run())]
         await informers.synced()
         try:
-            yield found.client, informers
+            yield informers
         finally:
             for task in running:
                 task.cancel()

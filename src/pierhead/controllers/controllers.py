@@ -11,12 +11,16 @@ from pierhead.client.informers import Informers
 from pierhead.controllers.binding import Binding
 from pierhead.controllers.endpoints import EndpointsObjects
 from pierhead.controllers.endpointslices import EndpointSlices
+from pierhead.controllers.floatingippools import FloatingIPPools
+from pierhead.controllers.floatingips import FloatingIPs
 from pierhead.controllers.gc import GarbageCollector
 from pierhead.controllers.kubernetes_service import KubernetesService
+from pierhead.controllers.loadbalancer import LoadBalancers
 from pierhead.controllers.loop import Loop
 from pierhead.controllers.mirroring import Mirroring
 from pierhead.controllers.namespaces import Namespaces
 from pierhead.controllers.nodes import Nodes
+from pierhead.controllers.ownership import Ownership
 from pierhead.controllers.replicasets import ReplicaSets
 from pierhead.controllers.selection import Selection
 
@@ -31,7 +35,7 @@ class Controllers:
     def __init__(self, client: Client, informers: Informers, network: Network, *, address: tuple[str, int]) -> None:
         self._informers = informers
         self._recorders: list[Recorder] = []
-        selection = Selection(informers)
+        selection, ownership = Selection(informers), Ownership(informers)
 
         def named(loop: type[Loop]) -> Client:
             return client.named(loop.name)
@@ -48,6 +52,9 @@ class Controllers:
             Mirroring(named(Mirroring), informers, recorder(Mirroring)),
             ReplicaSets(named(ReplicaSets), informers, recorder(ReplicaSets)),
             GarbageCollector(named(GarbageCollector), informers),
+            LoadBalancers(named(LoadBalancers), informers, network, ownership, recorder(LoadBalancers)),
+            FloatingIPs(named(FloatingIPs), informers, ownership, recorder(FloatingIPs)),
+            FloatingIPPools(named(FloatingIPPools), informers, network, ownership, recorder(FloatingIPPools)),
         ]
         if network.mode != "none":
             self._loops.append(Binding(named(Binding), informers, recorder(Binding)))
