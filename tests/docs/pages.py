@@ -17,13 +17,13 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
+from netns import ORDINARY, network_namespace
 from running import PIERHEAD, ROOT, usable_by_pods
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -31,7 +31,7 @@ COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n?", re.MULTILINE)
 UP = re.compile(r"(?:\./dev|pierhead) up\b(.*)")
 FILE = re.compile(r"# (\S+\.yaml)\n")
 ERRORS = ("Error", "error:", "The ", "pierhead: ", "curl: ")
-TOOLS = f"{PIERHEAD.parent}:{os.environ['PATH']}"
+TOOLS = {"PATH": f"{PIERHEAD.parent}:{os.environ['PATH']}:/usr/sbin:/sbin"}
 """What the lines that ``up`` prints last make of PATH; ``./dev`` does the same for ``up`` itself."""
 END = "-- that was all of it:"
 PATIENCE = 60.0
@@ -87,43 +87,59 @@ def steps(text: str) -> Iterator[Step]:
             yield Manifest(named[1], content)
 
 
-class Place:
-    """A folder that looks to a reader like a checkout, and may be entered by every account, as the README asks of one."""
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a page is tried out."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.as_root = not usable_by_pods()
-        """Whether pods have to run as root to find their interpreter: nobody may not enter this checkout."""
-        folder.chmod(0o755)
-        shutil.copytree(ROOT / "src" / "pierhead" / "examples", folder / "examples")
-        shutil.copytree(ROOT / "docs", folder / "docs")
-        for found in folder.glob("examples/**/*.yaml"):
-            found.write_text(self._runnable(found.read_text()))
-
-    @property
-    def options(self) -> list[str]:
-        return ["--allow-root-pods"] if self.as_root else []
-
-    def save(self, manifest: Manifest) -> None:
-        (self.folder / manifest.name).write_text(self._runnable(manifest.text))
-
-    def _runnable(self, manifest: str) -> str:
-        account = r"\1securityContext: {runAsUser: 0}\n\g<0>"
-        return re.sub(r"^( *)containers:$", account, manifest, flags=re.MULTILINE) if self.as_root else manifest
+    enter: Sequence[str] = ()
+    """What goes before a command that is to run there."""
+    account: Sequence[str] = ()
+    """What goes before a command that is to run there as its reader."""
+    options: Sequence[str] = ()
+    """What ``pierhead up`` needs there besides what the page gives it."""
+    root_pods: bool = False
+    """Whether pods have to run as root to find their interpreter: nobody may not enter this checkout."""
 
 
 @contextmanager
-def place() -> Iterator[Place]:
-    with TemporaryDirectory(prefix="pierhead-page-") as folder:
-        yield Place(Path(folder))
+def machine(page: str, ranges: Sequence[str]) -> Iterator[Machine]:
+    """This one; or, for a page about a server with the addresses 192.0.2.10 and 192.0.2.11, one that has them. ``ranges``: what keeps
+    a region on this machine apart from others."""
+    if "192.0.2." not in page:
+        root = not usable_by_pods()
+        yield Machine(options=[*ranges, "--allow-root-pods"] if root else ranges, root_pods=root)
+        return
+    with network_namespace(mapped=True) as enter:
+        subprocess.run([*enter, "ip", "address", "add", "192.0.2.10/31", "dev", "lo"], env=TOOLS, check=True)
+        yield Machine(enter, ORDINARY)
+
+
+class Folder:
+    """What looks to a reader like a checkout, and may be entered by every account, as the README asks of one."""
+
+    def __init__(self, path: Path, *, root_pods: bool) -> None:
+        self.path = path
+        self._root_pods = root_pods
+        path.chmod(0o755)
+        shutil.copytree(ROOT / "src" / "pierhead" / "examples", path / "examples")
+        shutil.copytree(ROOT / "docs", path / "docs")
+        for found in path.glob("examples/**/*.yaml"):
+            found.write_text(self._runnable(found.read_text()))
+
+    def save(self, manifest: Manifest) -> None:
+        (self.path / manifest.name).write_text(self._runnable(manifest.text))
+
+    def _runnable(self, manifest: str) -> str:
+        account = r"\1securityContext: {runAsUser: 0}\n\g<0>"
+        return re.sub(r"^( *)containers:$", account, manifest, flags=re.MULTILINE) if self._root_pods else manifest
 
 
 class Shell:
     """One bash in which a reader types: variables and background jobs stay from one command to the next."""
 
-    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+    def __init__(self, enter: Sequence[str], folder: Path, variables: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
-            ["bash"], cwd=folder, env={**os.environ, "PATH": TOOLS, **variables},
+            [*enter, "bash"], cwd=folder, env={**os.environ, **TOOLS, **variables},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
 
-from docs.pages import TOOLS, Command, Manifest, Place, Shell, Step, blocks, place, steps
-from running import ROOT, ranges, running
+from docs.pages import TOOLS, Command, Folder, Machine, Manifest, Shell, Step, blocks, machine, steps
+from running import PIERHEAD, ROOT, ranges, running
 
 PAGES = sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 TYPED = [page for page in PAGES if "```console" in page.read_text()]
@@ -27,40 +27,41 @@ def named(page: Path) -> str:
 
 @pytest.mark.parametrize("page", TYPED, ids=named)
 def test_what_a_page_says_to_type_does_what_it_says(page: Path, tmp_path: Path) -> None:
-    todo = list(steps(page.read_text()))
+    text = page.read_text()
+    apart = ranges(os.environ.get("PYTEST_XDIST_WORKER", "master"), part=20)
+    with TemporaryDirectory(prefix="pierhead-page-") as path, machine(text, apart) as here:
+        replay(list(steps(text)), here, Folder(Path(path), root_pods=here.root_pods), tmp_path / "d")
+
+
+def replay(todo: list[Step], here: Machine, folder: Folder, data: Path) -> None:
+    """What the reader of a page does, in a second shell from when there is a region."""
     if not any(isinstance(step, Command) and step.up is not None for step in todo):
         todo.insert(0, Command("./dev up", "…"))
-    with place() as here, ExitStack() as region:
+    with ExitStack() as region:
         shell: Shell | None = None
         for step in todo:
-            if isinstance(step, Command) and step.up is not None:
+            if isinstance(step, Manifest):
+                folder.save(step)
+            elif step.up is not None:
                 region.close()
-                shell = begin(region, step, here, tmp_path)
+                shell = begin(region, step, here, folder, data)
             else:
                 assert shell, f"before there is a region: {step}"
-                do(step, here, shell)
+                check(step, *shell.type(step.text))
 
 
-def begin(stack: ExitStack, step: Command, here: Place, data: Path) -> Shell:
+def begin(stack: ExitStack, step: Command, here: Machine, folder: Folder, data: Path) -> Shell:
     """Starts the region of a page and the shell in which its reader goes on."""
-    options = ["--network", "loopback", *network(), *here.options, *(step.up or ())]
-    enter = ("env", "-C", str(here.folder), f"PATH={TOOLS}")
-    region = stack.enter_context(running(data / "d", *options, enter=enter))
-    assert step.printed("\n".join(region.lines)), region.lines
-    shell = Shell(here.folder, {"KUBECONFIG": str(region.kubeconfig), "HOME": str(data)})
+    command = ["env", f"--chdir={folder.path}", f"PATH={TOOLS['PATH']}", *here.account, str(PIERHEAD)]
+    options = ["--network", "loopback", *here.options, *(step.up or ())]
+    region = stack.enter_context(running(data, *options, command=command, enter=here.enter))
+    check(step, 0, "\n".join(region.lines))
+    shell = Shell(here.enter, folder.path, {"KUBECONFIG": str(region.kubeconfig), "HOME": str(data)})
     stack.callback(shell.close)
     return shell
 
 
-def network() -> Sequence[str]:
-    return ranges(os.environ.get("PYTEST_XDIST_WORKER", "master"), part=20)
-
-
-def do(step: Step, here: Place, shell: Shell) -> None:
-    if isinstance(step, Manifest):
-        here.save(step)
-        return
-    code, output = shell.type(step.text)
+def check(step: Command, code: int, output: str) -> None:
     assert step.printed(output), f"$ {step.text}\n{output}"
     assert (code != 0) == step.fails, f"$ {step.text}\nexit code {code}\n{output}"
 
