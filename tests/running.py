@@ -152,7 +152,10 @@ def usable_by_pods() -> bool:
 
 
 def ranges(worker: str, *, part: int = 0) -> Sequence[str]:
-    """Service and pod ranges of a test worker's own: several regions of loopback mode share one 127.0.0.0/8. ``part`` keeps a
-    region of a single test apart from the one its worker shares."""
+    """Service, pod and floating ranges of a test worker's own: several regions of loopback mode share one 127.0.0.0/8. ``part``
+    keeps a region of a single test apart from the one its worker shares."""
     number = part + (int(worker.removeprefix("gw")) if worker != "master" else 9)
-    return ("--service-cidr", f"127.{100 + number}.0.0/16", "--pod-cidr", f"127.{170 + number}.0.0/16")
+    return (
+        "--service-cidr", f"127.{100 + number}.0.0/16", "--pod-cidr", f"127.{170 + number}.0.0/16",
+        "--floating-cidr", f"127.{140 + number}.0.0/24",
+    )  # fmt: skip

@@ -36,6 +36,7 @@ def commands(context: click.Context) -> None:
 @click.option("--node-name", default="node-1", show_default=True)
 @click.option("--service-cidr", default="", metavar="C4[,C6]", help="Where cluster IPs come from.")
 @click.option("--pod-cidr", default="", metavar="CIDR", help="Where pod addresses come from.")
+@click.option("--floating-cidr", default="", metavar="CIDR,…", help="What the default pool of floating IPs gives out.")
 @click.option("--endpoint-cidrs", default="", metavar="CIDR,…", help="Where hand-written endpoints may lie.")
 @click.option("--allow-root-pods", is_flag=True, help="As root: pods may ask for runAsUser 0; else they run as nobody.")
 def up(
@@ -49,6 +50,7 @@ def up(
     node_name: str,
     service_cidr: str,
     pod_cidr: str,
+    floating_cidr: str,
     endpoint_cidrs: str,
     allow_root_pods: bool,
 ) -> None:
@@ -64,15 +66,17 @@ def up(
         mode,
         services=ranges.parse("--service-cidr", service_cidr),
         pods=ranges.parse("--pod-cidr", pod_cidr),
+        floating=ranges.parse("--floating-cidr", floating_cidr),
         endpoints=ranges.parse("--endpoint-cidrs", endpoint_cidrs),
         subnets=machine.subnets(),
+        region=command.label("--region", region),
     )
     settings = Settings(
         data_dir=(data_dir or directory.default()).absolute(),
         host=host,
         port=port,
         network=ground,
-        region=command.label("--region", region),
+        region=ground.region,
         zone=command.label("--zone", zone),
         node_name=command.name("--node-name", node_name),
         root_pods=allow_root_pods,

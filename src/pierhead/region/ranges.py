@@ -13,6 +13,7 @@ from pierhead.errors import UsageError
 LOOPBACK = IPv4Network("127.0.0.0/8")
 LOOPBACK_SERVICES = IPv4Network("127.96.0.0/16")
 LOOPBACK_PODS = IPv4Network("127.64.0.0/16")
+LOOPBACK_FLOATING = IPv4Network("127.99.0.0/24")
 OFFLINE_SERVICES = IPv4Network("10.96.0.0/16")
 
 
@@ -38,20 +39,24 @@ def choose(
     *,
     services: tuple[Range, ...] = (),
     pods: tuple[Range, ...] = (),
+    floating: tuple[Range, ...] = (),
     endpoints: tuple[Range, ...] = (),
     subnets: Sequence[Range] = (),
+    region: str = "local",
 ) -> Network:
-    """The network of a region. Empty ranges mean the mode's own; ``subnets``: those of this machine, where hand-written
-    endpoints may lie unless ``endpoints`` says otherwise.
+    """The network of a region of this name. Empty ranges mean the mode's own; ``floating``: what the default pool gives out;
+    ``subnets``: those of this machine, where hand-written endpoints may lie unless ``endpoints`` says otherwise.
 
     Raises:
         UsageError: ranges that overlap, are too small, of doubled families, or that the mode cannot serve.
     """
     if mode == "none":
-        network = Network("none", services or (OFFLINE_SERVICES,), pods, endpoint_ranges=endpoints)
+        network = Network("none", services or (OFFLINE_SERVICES,), pods, floating, endpoints, region=region)
     else:
-        found = endpoints or (LOOPBACK, *subnets)
-        network = Network("loopback", services or (LOOPBACK_SERVICES,), pods or (LOOPBACK_PODS,), endpoint_ranges=found)
+        network = Network(
+            "loopback", services or (LOOPBACK_SERVICES,), pods or (LOOPBACK_PODS,), floating or (LOOPBACK_FLOATING,),
+            endpoints or (LOOPBACK, *subnets), region=region,
+        )  # fmt: skip
     _check_families(network)
     _check_sizes(network)
     _check_overlaps(network)
@@ -77,9 +82,13 @@ def _check_sizes(network: Network) -> None:
 
 
 def _check_overlaps(network: Network) -> None:
-    for one, other in combinations((*network.service_ranges, *network.pod_ranges), 2):
+    every = (*network.service_ranges, *network.pod_ranges, *network.floating_ranges)
+    for one, other in combinations(every, 2):
         if one.version == other.version and one.overlaps(other):
-            raise UsageError(f"{one} and {other} overlap", "give Services and pods ranges of their own")
+            raise UsageError(
+                f"{one} and {other} overlap",
+                "give Services, pods and floating IPs ranges of their own: --service-cidr, --pod-cidr, --floating-cidr",
+            )
 
 
 def _check_loopback(network: Network) -> None:
@@ -89,5 +98,6 @@ def _check_loopback(network: Network) -> None:
                 f"--network loopback serves only ranges inside 127.0.0.0/8, not {found}",
                 "leave the range out, or use --network none for an API without traffic",
             )
-        if found.overlaps(IPv4Network("127.0.0.0/24")):
+    for found in (*network.service_ranges, *network.pod_ranges, *network.floating_ranges):
+        if found.version == 4 and found.overlaps(IPv4Network("127.0.0.0/24")):
             raise UsageError(f"{found} holds this machine's own 127.0.0.1", "take another part of 127.0.0.0/8")

@@ -21,7 +21,7 @@ from pierhead.pki.credentials import Credentials, ensure
 from pierhead.region import machine, ranges
 
 LOOPBACK_PARTS = range(210, 254)
-"""127.N.0.0/16, far from what `pierhead up` takes by itself; each region has one for Services and pods."""
+"""127.N.0.0/16, far from what `pierhead up` takes by itself; each region has one for Services, pods and floating IPs."""
 CLAIM_PORT = 6443
 
 
@@ -39,8 +39,10 @@ def network(mode: Literal["none", "loopback"]) -> Iterator[Network]:
         raise UsageError("a region with a network needs Linux", "take region() without one")
     part, claim = _claim()
     with claim:
-        services, pods = ip_network(f"127.{part}.0.0/17"), ip_network(f"127.{part}.128.0/17")
-        yield ranges.choose("loopback", services=(services,), pods=(pods,), subnets=machine.subnets())
+        services, pods, floating = (ip_network(f"127.{part}.{rest}") for rest in ("0.0/17", "128.0/18", "192.0/24"))
+        yield ranges.choose(
+            "loopback", services=(services,), pods=(pods,), floating=(floating,), subnets=machine.subnets()
+        )
 
 
 def _claim() -> tuple[int, socket.socket]:

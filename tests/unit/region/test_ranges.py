@@ -12,10 +12,8 @@ from pierhead.region import ranges
 
 def test_loopback_has_ranges_of_its_own() -> None:
     network = ranges.choose("loopback")
-    assert [str(found) for found in (*network.service_ranges, *network.pod_ranges)] == [
-        "127.96.0.0/16",
-        "127.64.0.0/16",
-    ]
+    found = (network.service_ranges, network.pod_ranges, network.floating_ranges)
+    assert [str(one) for (one,) in found] == ["127.96.0.0/16", "127.64.0.0/16", "127.99.0.0/24"]
     assert network.loopback_endpoints
     assert network.families == ("IPv4",)
 
@@ -50,6 +48,15 @@ def test_loopback_refuses(services: str, pods: str, text: str) -> None:
     with pytest.raises(UsageError, match=text) as caught:
         ranges.choose("loopback", **asked)
     assert caught.value.hint
+
+
+def test_floating_ips_may_be_addresses_of_the_machine_but_nobody_elses() -> None:
+    asked = ranges.parse("--floating-cidr", "192.0.2.10/32,127.98.0.0/24")
+    assert ranges.choose("loopback", floating=asked).floating_ranges == asked
+    assert ranges.choose("none").floating_ranges == ()
+    for text, why in (("127.96.7.0/24", "overlap"), ("127.64.7.0/24", "overlap"), ("127.0.0.1/32", "127.0.0.1")):
+        with pytest.raises(UsageError, match=why):
+            ranges.choose("loopback", floating=ranges.parse("--floating-cidr", text))
 
 
 @pytest.mark.parametrize("text", ["10.96.0.1/16", "ten", "10.96.0.0/33"])

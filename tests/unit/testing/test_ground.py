@@ -74,8 +74,8 @@ def test_a_cache_that_others_can_read_or_that_cannot_be_made_is_not_used(
 
 def test_each_network_of_loopback_mode_has_a_part_of_its_own() -> None:
     with ground.network("loopback") as one, ground.network("loopback") as other:
-        for mine in (*one.service_ranges, *one.pod_ranges):
-            assert not any(mine.overlaps(theirs) for theirs in (*other.service_ranges, *other.pod_ranges))
+        mine, theirs = ((*each.service_ranges, *each.pod_ranges, *each.floating_ranges) for each in (one, other))
+        assert not any(found.overlaps(another) for found in mine for another in theirs)
 
 
 def test_a_part_is_free_again_when_its_region_has_ended_and_another_account_sees_the_claim() -> None:
