@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pierhead import __version__
+from pierhead.cli.fip import fip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -99,6 +100,9 @@ def demo() -> None:
     from pierhead.cli import demo as command
 
     command.run()
+
+
+commands.add_command(fip)
 
 
 @commands.command()

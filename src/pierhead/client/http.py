@@ -17,9 +17,11 @@ SILENCE = 150.0
 
 
 class Http:
-    """Requests as the identity of ``token`` to ``url`` (``https://HOST:PORT``), whose certificate ``cafile`` vouches for."""
+    """Requests as the identity of ``token`` to ``url`` (``https://HOST:PORT``), for whose certificate ``cafile`` vouches, or
+    ``authority``, the same as PEM text; with neither, what this system trusts."""
 
-    def __init__(self, url: str, token: str, cafile: str) -> None:
+    def __init__(self, url: str, token: str, cafile: str = "", *, authority: str = "") -> None:
+        """Raises: OSError when there is no certificate to trust in either."""
         import httpx
 
         self._failed = httpx.TransportError
@@ -27,7 +29,7 @@ class Http:
         self._client: httpx.AsyncClient = httpx.AsyncClient(
             base_url=url,
             headers={"authorization": f"Bearer {token}"},
-            verify=ssl.create_default_context(cafile=cafile),
+            verify=ssl.create_default_context(cafile=cafile or None, cadata=authority or None),
             timeout=httpx.Timeout(10.0, read=60.0),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
             trust_env=False,

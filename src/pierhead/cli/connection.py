@@ -1,0 +1,115 @@
+"""Where a command finds the API: in a kubeconfig, as kubectl does, and else where ``up`` wrote its own."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pierhead.client.client import Client
+from pierhead.client.http import Http
+from pierhead.errors import ApiError, UsageError
+from pierhead.region import directory
+
+OURS = "name the one of the region: --kubeconfig FILE (`pierhead kubeconfig` prints it)"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A server, and who asks."""
+
+    url: str
+    token: str
+    authority: str
+    """The certificates to trust, in PEM; empty: those this system trusts."""
+
+
+def find(given: Path | None) -> Connection:
+    """``given``, else the first file of ``$KUBECONFIG`` that exists, else the one in the default data directory; its current context.
+
+    Raises:
+        UsageError: there is none, or it leads nowhere we can go.
+    """
+    path = given or next(filter(Path.exists, _named()), directory.default() / "kubeconfig")
+    try:
+        return _read(yaml.safe_load(path.read_text()) or {}, path.parent)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no {path}", f"start a region with: pierhead up; or {OURS}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", OURS) from error
+    except _Unusable as error:
+        raise UsageError(f"{path} {error}", OURS) from error
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
+        raise UsageError(f"{path} is no kubeconfig", OURS) from error
+
+
+def _named() -> list[Path]:
+    return [Path(text) for text in os.environ.get("KUBECONFIG", "").split(os.pathsep) if text]
+
+
+class _Unusable(Exception):
+    """What a kubeconfig lacks, to be said after its name."""
+
+
+def _read(config: dict[str, Any], folder: Path) -> Connection:
+    context = _entry(config, "context", str(config.get("current-context") or ""))
+    cluster, user = (_entry(config, noun, str(context.get(noun) or "")) for noun in ("cluster", "user"))
+    url, token = cluster.get("server"), user.get("token")
+    if not url:
+        raise _Unusable("names no server")
+    if user.get("tokenFile"):
+        token = (folder / user["tokenFile"]).read_text().strip()
+    if not token:
+        raise _Unusable("has no bearer token")
+    return Connection(str(url), str(token), _authority(cluster, folder))
+
+
+def _entry(config: dict[str, Any], noun: str, name: str) -> dict[str, Any]:
+    found = next((entry[noun] for entry in config.get(f"{noun}s") or [] if entry.get("name") == name), None)
+    if not isinstance(found, dict):
+        raise _Unusable(f'has no {noun} "{name}"' if name else f"has no current {noun}")
+    return found
+
+
+def _authority(cluster: dict[str, Any], folder: Path) -> str:
+    """The data go before the file, as in kubectl; a relative file lies beside the kubeconfig."""
+    if data := cluster.get("certificate-authority-data"):
+        try:
+            return base64.b64decode(data, validate=True).decode("ascii")
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise _Unusable("holds a certificate-authority-data that cannot be read") from error
+    return (folder / path).read_text() if (path := cluster.get("certificate-authority")) else ""
+
+
+@asynccontextmanager
+async def connected(given: Path | None, name: str) -> AsyncIterator[Client]:
+    """A client of the API that the rules of ``find`` lead to; ``name``: the field manager.
+
+    Raises:
+        UsageError: there is no way to it, or it turned us away.
+    """
+    found = find(given)
+    try:
+        client = Client(Http(found.url, found.token, authority=found.authority), name)
+    except OSError as error:  # of which an SSLError is one
+        raise UsageError(f"the certificate to trust for {found.url} cannot be used", OURS) from error
+    try:
+        yield client
+    except ApiError as error:
+        if error.code == 503:
+            why = error.message.partition(": ")[2]  # after the request that was tried
+            raise UsageError(
+                f"no answer from {found.url}: {why}", f"start the region: pierhead up; or {OURS}"
+            ) from error
+        if error.code == 401:
+            raise UsageError(f"{found.url} does not know this token: it may be of another region", OURS) from error
+        raise
+    finally:
+        await client.close()

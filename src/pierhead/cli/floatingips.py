@@ -1,0 +1,223 @@
+"""What ``pierhead fip`` does: floating IPs asked for, looked at, named and given back, through the API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import click
+import msgspec
+
+from pierhead.api import Tree
+from pierhead.api.kinds import FLOATING_IP
+from pierhead.api.rules import address
+from pierhead.api.views import FloatingIP
+from pierhead.cli.connection import connected
+from pierhead.client.client import Client
+from pierhead.errors import ApiError, UsageError, conflict
+
+Output: TypeAlias = Literal["", "wide", "json", "ip"]
+Work: TypeAlias = Callable[[Client], Awaitable[None]]
+
+LIST = "those there are: pierhead fip get"
+POOLS = "pools, and what they have left: kubectl get fippool"
+USERS = "delete those Services first, or give them another spec.loadBalancerIP"
+PENDING, NONE = "<pending>", "<none>"
+
+
+def create(kubeconfig: Path | None, count: int, spec: Tree) -> None:
+    """Allocates so many, or none; prints ``fip/ADDRESS`` for each. ``spec``: what each of them asks for.
+
+    Raises:
+        UsageError: they cannot be had.
+    """
+    if count > 1 and spec.get("address"):
+        raise UsageError("--address names one floating IP, --count asks for several", "leave one of the two out")
+
+    async def work(client: Client) -> None:
+        made: list[Tree] = []
+        try:
+            while len(made) < count:
+                made.append(await client.create(FLOATING_IP, {"metadata": {}, "spec": spec}))
+        except ApiError as error:
+            for fip in made:
+                await client.delete(FLOATING_IP, fip["metadata"]["name"], uid=fip["metadata"]["uid"])
+            if error.code != 422:
+                raise
+            raise UsageError(f"no floating IP was allocated: {_why(error)}", POOLS) from error
+        _echo(f"fip/{fip['status']['address']}" for fip in made)
+
+    _run(kubeconfig, work)
+
+
+def get(kubeconfig: Path | None, addresses: Sequence[str], output: Output) -> None:
+    """Shows those asked for, or all.
+
+    Raises:
+        UsageError: one of them is not there; the others are shown.
+    """
+
+    async def work(client: Client) -> None:
+        every = await _all(client)
+        found = [fip for text in addresses if (fip := _find(text, every))] if addresses else every
+        missing = [text for text in addresses if _find(text, every) is None]
+        if output == "json":
+            click.echo(json.dumps([_shown(fip) for fip in found], indent=2))
+        elif output == "ip":
+            _echo(fip.status.address for fip in found if fip.status.address)
+        elif found:
+            _echo(_table(found, wide=output == "wide"))
+        elif not missing:
+            click.echo("No resources found.", err=True)
+        if missing:
+            raise UsageError(f"there is no fip/{', fip/'.join(missing)}", LIST)
+
+    _run(kubeconfig, work)
+
+
+def name(kubeconfig: Path | None, text: str, remark: str) -> None:
+    """Gives one a name, which is a remark: others may have the same.
+
+    Raises:
+        UsageError: the name is empty, or there is no such floating IP.
+    """
+    if not remark.strip():
+        raise UsageError("a name cannot be empty", f"write it like this: pierhead fip name {text} shop")
+
+    async def work(client: Client) -> None:
+        fip = _find(text, await _all(client))
+        if fip is None:
+            raise UsageError(f"there is no fip/{text}", LIST)
+        await client.patch(FLOATING_IP, fip.metadata.name, {"spec": {"displayName": remark}})
+        click.echo(f'fip/{text} named "{remark}"')
+
+    _run(kubeconfig, work)
+
+
+def delete(kubeconfig: Path | None, addresses: Sequence[str], *, every: bool) -> None:
+    """Releases each that can be; ``every``: all but those that belong to a Service and go with it.
+
+    Raises:
+        UsageError: one of them could not be released.
+    """
+    if every == bool(addresses):
+        raise UsageError("name the floating IPs to delete, or all of them", "pierhead fip delete ADDRESS… | --all")
+
+    async def work(client: Client) -> None:
+        there = await _all(client)
+        names = [_label(fip) for fip in there if not fip.spec.service] if every else addresses
+        if not names:
+            click.echo("No resources found.", err=True)
+        failures = [why for text in names if (why := await _release(client, text, _find(text, there)))]
+        if len(names) == len(failures) == 1:
+            raise UsageError(*failures[0])
+        for failure, _ in failures:
+            click.echo(f"pierhead: {failure}", err=True)
+        if failures:
+            raise UsageError(f"{len(failures)} of {len(names)} were not deleted", failures[0][1])
+
+    _run(kubeconfig, work)
+
+
+async def _release(client: Client, text: str, fip: FloatingIP | None) -> tuple[str, str] | None:
+    """None: it is gone; else why not, and the next step."""
+    if fip is None:
+        return f"there is no fip/{text}", LIST
+    try:
+        await client.delete(FLOATING_IP, fip.metadata.name, uid=fip.metadata.uid)
+    except ApiError as error:
+        if error.code not in (404, 409):
+            raise
+        if error.code == 409:
+            return (
+                f"fip/{text} was not deleted: {_why(error, fip.metadata.name)}",
+                USERS,
+            )
+    click.echo(f"fip/{text} deleted")
+    return None
+
+
+# -- looking -------------------------------------------------------------------------------------------------
+
+
+async def _all(client: Client) -> list[FloatingIP]:
+    found = (await client.list(FLOATING_IP)).items
+    return sorted((msgspec.convert(tree, FloatingIP) for tree in found), key=_order)
+
+
+def _order(fip: FloatingIP) -> tuple[int, int, str]:
+    """By address, those that wait for one last."""
+    found = address(fip.status.address)
+    return (found.version, int(found), "") if found else (7, 0, fip.metadata.name)
+
+
+def _find(text: str, every: Sequence[FloatingIP]) -> FloatingIP | None:
+    """By its address, however that is written, or by the name of its object."""
+    text = text.removeprefix("fip/")
+    ip = str(address(text) or "")
+    return next((fip for fip in every if fip.metadata.name == text or (ip and fip.status.address == ip)), None)
+
+
+def _label(fip: FloatingIP) -> str:
+    return fip.status.address or fip.metadata.name
+
+
+# -- showing -------------------------------------------------------------------------------------------------
+
+
+def _shown(fip: FloatingIP) -> Tree:
+    """As Pi's API shows one."""
+    return {
+        "fip": fip.status.address,
+        "name": fip.spec.display_name,
+        "createdAt": fip.metadata.creation_timestamp,
+        "services": list(fip.status.services),
+    }
+
+
+def _table(found: Sequence[FloatingIP], *, wide: bool) -> list[str]:
+    rows = [["FIP", "NAME", "CREATED AT", "SERVICES", "POOL", "REGION", "OBJECT"]]
+    for fip in found:
+        services = ",".join(fip.status.services) or NONE
+        created = fip.metadata.creation_timestamp or ""
+        row = [fip.status.address or PENDING, fip.spec.display_name or NONE, created, services]
+        rows.append([*row, fip.spec.pool, fip.status.region or NONE, fip.metadata.name])
+    rows = rows if wide else [row[:4] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["   ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _echo(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+# -- errors --------------------------------------------------------------------------------------------------
+
+
+def _run(kubeconfig: Path | None, work: Work) -> None:
+    """Raises: UsageError for whatever the API refused."""
+
+    async def run() -> None:
+        try:
+            async with connected(kubeconfig, "pierhead-fip") as client:
+                await work(client)
+        except ApiError as error:
+            if error.code == 404:
+                raise UsageError(
+                    "this server knows no floating IPs", "is the kubeconfig that of a region of pierhead?"
+                ) from error
+            raise UsageError(_why(error), "") from error
+
+    asyncio.run(run())
+
+
+def _why(error: ApiError, name: str = "") -> str:
+    """The part of an answer that says what is wrong, without the object that the user has just named."""
+    if error.code == 409:
+        return error.message.removeprefix(conflict(name, FLOATING_IP.plural, FLOATING_IP.group, "").message)
+    causes = (error.details or {}).get("causes") or []
+    return "; ".join(f"{cause['field']}: {cause['message']}" for cause in causes if cause.get("field")) or error.message
