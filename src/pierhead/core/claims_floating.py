@@ -51,12 +51,12 @@ class FloatingIPClaims(Claimant):
         pool = _pool_for(obj, write.network.region, ground)
         spec["pool"] = pool.metadata.name
         ip = spec.get("address") or next_free(pool, _Owned(ground), ground.pick)
-        if not metadata.get("name"):
-            if not ip:
-                why = f'pool "{pool.metadata.name}" has no free address to name it after'
-                raise _invalid(obj, required("metadata.name", why))
-            metadata["name"] = str(address(ip))
-        return _own(obj, ip, write, ground) if ip else Allocation()
+        if not ip and not metadata.get("name"):
+            why = f'pool "{pool.metadata.name}" has no free address to name it after'
+            raise _invalid(obj, required("metadata.name", why))
+        allocation = _own(obj, ip, write, ground) if ip else Allocation()
+        metadata["name"] = metadata.get("name") or str(address(ip or ""))
+        return allocation
 
     def claim(self, obj: Tree, old: Tree | None, write: Write, ground: Ground) -> Allocation:
         ip = (obj.get("status") or {}).get("address") or ""
@@ -130,8 +130,8 @@ def _which(pools: Sequence[FloatingIPPool], region: str) -> str:
 
 
 def _own(obj: Tree, ip: str, write: Write, ground: Ground, field: str = "spec.address") -> Allocation:
-    """Raises: ApiError 422 when it belongs to another."""
-    claim, own = floating_claim(ip), f"{FLOATING_IP.resource}/{obj['metadata']['name']}"
+    """Raises: ApiError 422 when it belongs to another: to any, while this one has no name yet."""
+    claim, own = floating_claim(ip), f"{FLOATING_IP.resource}/{obj['metadata'].get('name') or ''}"
     holder = ground.holder(claim)
     if holder is not None and holder != own:
         raise _invalid(obj, invalid_value(field, ip, f'belongs to FloatingIP "{_shown(holder)}"'))

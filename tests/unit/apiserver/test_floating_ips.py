@@ -71,6 +71,7 @@ def test_a_wished_one_under_a_name_of_its_own() -> None:
         again = await region.admin("POST", FIPS, fip("shop", address="192.0.2.5"))
         assert (again.status, again.json["reason"]) == (409, "AlreadyExists")
         assert (await made(region, FIPS, fip("192.0.2.6")))["status"]["address"] == "192.0.2.6"
+        assert 'belongs to FloatingIP "192.0.2.6"' in await refused(region, FIPS, fip(address="192.0.2.6"))
 
     floating(scene)
 
