@@ -21,7 +21,7 @@ import kubernetes_validate
 import msgspec
 import yaml
 
-from pierhead.api.kinds import KINDS
+from pierhead.api.kinds import SERVED
 from pierhead.api.schema import Field, Message, Table, Type
 
 HERE = Path(__file__).parent
@@ -29,7 +29,9 @@ TARGET = HERE.parents[1] / "src/pierhead/api/schema.json"
 SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema/v1.36.0-local/_definitions.json"
 
 META = "apimachinery.pkg.apis.meta.v1."
-ROOTS = ("api.core.v1.Binding", "api.autoscaling.v1.Scale", f"{META}DeleteOptions", f"{META}Status")
+ROOTS = (
+    "api.core.v1.Binding", "api.autoscaling.v1.Scale", "api.policy.v1.Eviction", f"{META}DeleteOptions", f"{META}Status",
+)  # fmt: skip
 """Messages a client sends or gets besides the kinds of the table and what they reach."""
 LEAVES: dict[str, Type] = {
     f"{META}Time": "time",
@@ -104,7 +106,7 @@ class Sources:
 def build(sources: Sources) -> Table:
     """Every message reachable from the kinds, and from ROOTS."""
     messages: dict[str, Message] = {}
-    waiting = [*(kind.message for kind in KINDS), *ROOTS]
+    waiting = [*(kind.message for kind in SERVED), *ROOTS]
     while waiting:
         name = waiting.pop()
         if name not in messages:
@@ -119,7 +121,7 @@ def _message(sources: Sources, name: str) -> Message:
     schema = sources.schemas.get(f"io.k8s.{name}", {})
     own = sources.numbers[name]
     fields = {}
-    if name in {kind.message for kind in KINDS} | set(ROOTS):
+    if name in {kind.message for kind in SERVED} | set(ROOTS):
         fields = {key: Field(key, 0, "string") for key in ("kind", "apiVersion")}
     for key, (number, written) in own.items():
         if EMBEDDED.fullmatch(f"{name}.{key}"):

@@ -67,6 +67,8 @@ class Kind:
     """Whether a whole collection can be deleted at once."""
     graceful: bool = False
     """Deleting sets a grace period first (Pods)."""
+    asked: bool = False
+    """It is a question: a POST is answered in its own form, and nothing is kept."""
     deprecation: str = ""
     """Said in a Warning header with every answer about this kind."""
     strategy: Strategy = field(default_factory=Strategy)

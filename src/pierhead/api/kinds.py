@@ -46,7 +46,7 @@ ENDPOINT_SLICE = Kind(
 )  # fmt: skip
 POD = Kind(
     "", "v1", "Pod", "pods", "api.core.v1.Pod",
-    short_names=("po",), categories=("all",), subresources=("status", "log", "binding"), generation=True,
+    short_names=("po",), categories=("all",), subresources=("status", "log", "binding", "eviction"), generation=True,
     delete_returns="object", graceful=True, strategy=PodStrategy(), columns=columns_pods.POD,
 )  # fmt: skip
 REPLICA_SET = Kind(
@@ -108,6 +108,19 @@ FLOATING_IP_POOL = Kind(
     strategy=FloatingIPPoolStrategy(), columns=columns_floating.FLOATING_IP_POOL,
 )  # fmt: skip
 
+SELF_SUBJECT_REVIEW = Kind(
+    "authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", "api.authentication.v1.SelfSubjectReview",
+    namespaced=False, asked=True,
+)  # fmt: skip
+SELF_SUBJECT_ACCESS_REVIEW = Kind(
+    "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews",
+    "api.authorization.v1.SelfSubjectAccessReview", namespaced=False, asked=True,
+)  # fmt: skip
+SELF_SUBJECT_RULES_REVIEW = Kind(
+    "authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews",
+    "api.authorization.v1.SelfSubjectRulesReview", namespaced=False, asked=True,
+)  # fmt: skip
+
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
     NODE,
@@ -125,3 +138,7 @@ KINDS: tuple[Kind, ...] = (
     FLOATING_IP,
     FLOATING_IP_POOL,
 )
+"""Those of which objects are kept."""
+REVIEWS = (SELF_SUBJECT_REVIEW, SELF_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_RULES_REVIEW)
+"""Those that are only asked."""
+SERVED = (*KINDS, *REVIEWS)

@@ -121,6 +121,12 @@ def _containers(spec: Tree) -> Iterator[Tree]:
         yield from spec.get(name) or ()
 
 
+def set_condition(pod: Tree, condition: Tree) -> None:
+    """Says it in the pod's status, in place of what was said there of the same type."""
+    conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+    conditions[:] = [found for found in conditions if found["type"] != condition["type"]] + [condition]
+
+
 def _agree(status: Tree, one: str, many: str) -> None:
     """The older field wins where both are given: nodes that know only it must not be misread."""
     address, addresses = status.get(one) or "", status.get(many) or []

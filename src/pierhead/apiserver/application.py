@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from pierhead.api.kind import Kind
-from pierhead.api.kinds import KINDS
+from pierhead.api.kinds import SERVED
 from pierhead.api.network import Network
 from pierhead.apiserver import answer, auth, health, history, pi
 from pierhead.apiserver.answer import Answer, Chunks, warning_headers
@@ -60,7 +60,7 @@ class ApiServer:
         tokens: Mapping[str, Identity],
         node_link: NodeLink,
         *,
-        kinds: Sequence[Kind] = KINDS,
+        kinds: Sequence[Kind] = SERVED,
         ready: health.Checks | None = None,
         gate: Gate = open_gate,
     ) -> None:

@@ -1,9 +1,9 @@
-"""Who asks, and whether they may: bearer token → identity, identity and attributes → yes, or the text of a 401 or 403.
+"""Who asks, and whether they may: bearer token → identity, identity and attributes → yes or no, with the text of a 401 or 403.
 
 Three identities, with fixed rights: administrators and controllers may do anything; a node reads all objects (but a Secret only
 by its name) and writes only its own Node, Lease and ProxyStatus, the status of the pods bound to it, and Events. Without a token one is
 ``system:anonymous`` and sees health and version, as ``system:public-info-viewer`` does in Kubernetes; whoever has any name sees
-discovery as well.
+discovery as well, and may ask about himself.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pierhead.api import Tree
+from pierhead.api.kinds import LEASE, NODE, PROXY_STATUS, REVIEWS
 from pierhead.apiserver.router import Route
 from pierhead.errors import ApiError, bad_request, forbidden
 
@@ -20,8 +21,8 @@ NODES = "system:nodes"
 AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
 NODE_PREFIX = "system:node:"
-_PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
-_DISCOVERY = ("/api", "/apis", "/openapi")
+PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
+DISCOVERY = ("/api", "/apis", "/openapi")
 _READS = frozenset(("get", "list", "watch"))
 
 
@@ -40,6 +41,24 @@ class Identity:
     @property
     def anything(self) -> bool:
         return MASTERS in self.groups
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What somebody would do to which resource. It need not be one that we serve."""
+
+    verb: str
+    resource: str
+    """The plural."""
+    group: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    @classmethod
+    def of(cls, route: Route) -> Attributes:
+        kind = route.kind
+        return cls(route.verb, kind.plural, kind.group, route.subresource, route.namespace, route.name)
 
 
 ANONYMOUS = Identity()
@@ -78,15 +97,20 @@ def _impersonated(identity: Identity, headers: Mapping[str, str]) -> Identity:
     return Identity(user, (*groups, UNAUTHENTICATED if user == ANONYMOUS.user else AUTHENTICATED))
 
 
+def may_see(identity: Identity, path: str) -> bool:
+    """Whether this identity may do anything about a path that is no resource."""
+    known = AUTHENTICATED in identity.groups
+    open_to_all = path.startswith(PUBLIC) or (known and (path == "/" or path.startswith(DISCOVERY)))
+    return identity.anything or open_to_all
+
+
 def authorize_path(identity: Identity, method: str, path: str) -> None:
-    """May this identity see a path that is no resource?
+    """May this identity see that path?
 
     Raises:
         ApiError: 403.
     """
-    known = AUTHENTICATED in identity.groups
-    open_to_all = path.startswith(_PUBLIC) or (known and (path == "/" or path.startswith(_DISCOVERY)))
-    if not identity.anything and not open_to_all:
+    if not may_see(identity, path):
         raise ApiError(
             403, "Forbidden", f'forbidden: User "{identity.user}" cannot {_word(method)} path "{path}"', details={}
         )
@@ -102,9 +126,17 @@ def authorize(identity: Identity, route: Route) -> None:
     Raises:
         ApiError: 403.
     """
-    if identity.anything or (identity.node and _node_may(identity.node, route)):
-        return
-    raise _refused(identity, route)
+    if not may(identity, Attributes.of(route)):
+        raise _refused(identity, route)
+
+
+def may(identity: Identity, asked: Attributes) -> bool:
+    """Whether this identity may do this at all."""
+    if identity.anything:
+        return True
+    if asked.verb == "create" and (asked.group, asked.resource) in _QUESTIONS and not asked.subresource:
+        return AUTHENTICATED in identity.groups
+    return bool(identity.node) and _node_may(identity.node, asked)
 
 
 def admit(identity: Identity, route: Route, obj: Tree) -> None:
@@ -118,26 +150,31 @@ def admit(identity: Identity, route: Route, obj: Tree) -> None:
     if route.kind.plural == "pods" and obj.get("spec", {}).get("nodeName", "") != identity.node:
         name = obj["metadata"].get("name", "")
         raise forbidden(name, route.resource, "", f'node "{identity.node}" can only write the status of its own pods')
-    if route.verb == "create" and route.kind.plural in _OWN and obj["metadata"].get("name", "") != identity.node:
+    if (
+        route.verb == "create"
+        and (route.kind.group, route.kind.plural) in _OWN
+        and obj["metadata"].get("name", "") != identity.node
+    ):
         raise _refused(identity, route)
 
 
-_OWN = frozenset(("nodes", "leases", "proxystatuses"))
-"""Kinds of which a node has one of its own name."""
+_OWN = frozenset((kind.group, kind.plural) for kind in (NODE, LEASE, PROXY_STATUS))
+"""Resources of which a node has one of its own name."""
+_QUESTIONS = frozenset((kind.group, kind.plural) for kind in REVIEWS)
 
 
-def _node_may(node: str, route: Route) -> bool:
-    plural, writes = route.kind.plural, ("create", "update", "patch", "delete")
-    if route.verb in _READS:
-        return route.subresource != "log" and (plural != "secrets" or route.verb == "get")
-    if plural in _OWN:
-        own = route.name == node or route.verb == "create"
-        return own and route.verb in writes and (plural != "leases" or route.namespace == "kube-node-lease")
-    if plural == "pods":
-        return (route.subresource == "status" and route.verb in writes) or (
-            not route.subresource and route.verb == "delete"
+def _node_may(node: str, asked: Attributes) -> bool:
+    resource, writes = (asked.group, asked.resource), ("create", "update", "patch", "delete")
+    if asked.verb in _READS:
+        return asked.subresource in ("", "status", "scale") and (resource != ("", "secrets") or asked.verb == "get")
+    if resource in _OWN:
+        own = asked.name == node or asked.verb == "create"
+        return own and asked.verb in writes and (asked.resource != LEASE.plural or asked.namespace == "kube-node-lease")
+    if resource == ("", "pods"):
+        return (asked.subresource == "status" and asked.verb in writes) or (
+            not asked.subresource and asked.verb == "delete"
         )
-    return plural == "events" and not route.subresource and route.verb in ("create", "update", "patch")
+    return resource == ("", "events") and not asked.subresource and asked.verb in ("create", "update", "patch")
 
 
 def _refused(identity: Identity, route: Route) -> ApiError:

@@ -13,6 +13,7 @@ from pierhead.api import Tree
 from pierhead.api.codec import encode, stamp
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import NAMESPACE
+from pierhead.api.pods import set_condition
 from pierhead.apiserver import answer, auth
 from pierhead.apiserver.answer import Answer
 from pierhead.apiserver.options import DeleteOptions, delete_options
@@ -68,8 +69,8 @@ class Deletes:
         metadata: Tree = {"resourceVersion": str(store.revision)}
         return answer.of_list(route.kind, [entry.value for entry in chosen], metadata, form)
 
-    async def remove(self, route: Route, options: DeleteOptions) -> Outcome:
-        """One step towards the end of an object, or the end.
+    async def remove(self, route: Route, options: DeleteOptions, why: Tree | None = None) -> Outcome:
+        """One step towards the end of an object, or the end. ``why``: a condition that a pod is left with.
 
         Raises:
             ApiError: 403, 404, 409.
@@ -80,14 +81,16 @@ class Deletes:
             entry = found(self._registry.store, route)
             old = _decode(entry.value)
             _check_preconditions(route, old, entry, options)
+            obj = doomed(route.kind, old, options, time.time())
+            if why:
+                set_condition(obj, why)
             try:
-                return await self._step(route.kind, entry, old, options)
+                return await self._step(route.kind, entry, old, obj, options)
             except PreconditionFailed:
                 continue
         raise conflict(route.name, route.kind.plural, route.kind.group, MODIFIED)
 
-    async def _step(self, kind: Kind, entry: Entry, old: Tree, options: DeleteOptions) -> Outcome:
-        obj = doomed(kind, old, options, time.time())
+    async def _step(self, kind: Kind, entry: Entry, old: Tree, obj: Tree, options: DeleteOptions) -> Outcome:
         if not (over := is_over(kind, obj)) and obj == old:
             return Outcome(entry.value)
         if options.dry_run:

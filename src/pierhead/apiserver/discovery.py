@@ -21,6 +21,7 @@ VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update
 _PARTIAL = ("get", "patch", "update")
 _SUBRESOURCES: dict[str, tuple[tuple[str, ...], tuple[str, str, str] | None]] = {
     "binding": (("create",), ("", "v1", "Binding")),
+    "eviction": (("create",), ("policy", "v1", "Eviction")),
     "finalize": (("update",), None),
     "log": (("get",), None),
     "scale": (_PARTIAL, ("autoscaling", "v1", "Scale")),
@@ -107,7 +108,7 @@ def _rows(kind: Kind) -> list[Tree]:
         "kind": kind.name,
         "verbs": _verbs(kind),
         **_extras(kind),
-        "storageVersionHash": storage_hash(kind),
+        **({} if kind.asked else {"storageVersionHash": storage_hash(kind)}),
     }
     return [own, *(_subresource_row(kind, name) for name in sorted(kind.subresources))]
 
@@ -182,6 +183,8 @@ def storage_hash(kind: Kind) -> str:
 
 
 def _verbs(kind: Kind) -> list[str]:
+    if kind.asked:
+        return ["create"]
     return [verb for verb in VERBS if verb != "deletecollection" or kind.delete_collection]
 
 

@@ -117,7 +117,7 @@ def document(kinds: Sequence[Kind]) -> Tree:
 def _schemas(kinds: Sequence[Kind]) -> Tree:
     known = {kind.message: [_gvk(kind)] for kind in kinds}
     waiting = [*known, f"{META}ListMeta", f"{META}DeleteOptions", f"{META}Status"]
-    found = {published(f"{kind.message}List"): _list(kind) for kind in kinds}
+    found = {published(f"{kind.message}List"): _list(kind) for kind in kinds if not kind.asked}
     while waiting:
         name = waiting.pop()
         if published(name) in found:
@@ -207,11 +207,15 @@ def _gvk(kind: Kind) -> Tree:
 def _paths(kind: Kind) -> Iterator[tuple[str, Tree]]:
     namespace = "{namespace}" if kind.namespaced else ""
     places = [name for name in ("namespace", "name") if name == "name" or kind.namespaced]
+    post = _operation(kind, "post", kind.message, writes=True, body=("application/json",))
+    if kind.asked:
+        yield kind.path(namespace), {"post": post}
+        return
     yield (
         kind.path(namespace),
         {
             "get": _operation(kind, "list", f"{kind.message}List"),
-            "post": _operation(kind, "post", kind.message, writes=True, body=("application/json",)),
+            "post": post,
             "parameters": [_place(name) for name in places if name == "namespace"],
         },
     )

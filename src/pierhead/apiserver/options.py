@@ -157,7 +157,7 @@ def delete_options(request: Request) -> DeleteOptions:
         body |= {"gracePeriodSeconds": request.number("gracePeriodSeconds")}
         if "orphanDependents" in request.query:
             body["orphanDependents"] = request.flag("orphanDependents")
-    return _checked(body)
+    return checked_delete(body)
 
 
 def _delete_body(request: Request) -> Tree:
@@ -194,7 +194,12 @@ def _of_protobuf(body: bytes) -> tuple[tuple[Any, Any], Tree]:
         raise bad_request(f"the options cannot be read: {error}") from error
 
 
-def _checked(body: Tree) -> DeleteOptions:
+def checked_delete(body: Tree) -> DeleteOptions:
+    """Of a DeleteOptions object; ``{}`` asks for nothing.
+
+    Raises:
+        ApiError: 400 for values of a wrong type, 422 for values that may not be.
+    """
     preconditions = _typed(body, "preconditions", dict) or {}
     policy, orphan = _typed(body, "propagationPolicy", str) or "", _typed(body, "orphanDependents", bool)
     dry_run = _typed(body, "dryRun", list) or []

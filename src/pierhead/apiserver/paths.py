@@ -1,4 +1,4 @@
-"""The paths that are no resource: health, version, metrics, discovery, OpenAPI, and who am I."""
+"""The paths that are no resource: health, version, metrics, discovery and OpenAPI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pierhead.api.kind import Kind
 from pierhead.apiserver import answer, discovery, health, openapi
 from pierhead.apiserver.answer import Answer, text
 from pierhead.apiserver.metrics import CONTENT_TYPE, Metrics
-from pierhead.apiserver.registry import rfc3339
 from pierhead.apiserver.request import Request
 from pierhead.apiserver.router import not_allowed, not_served
 
@@ -30,7 +29,6 @@ VERSION: Tree = {
     "compiler": "",
     "platform": "",
 }
-REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _Handler: TypeAlias = Callable[[Request], Answer]
 
 
@@ -55,8 +53,6 @@ class Paths:
         """
         if parts and f"/{parts[0]}" in health.PATHS:
             return health.answer(request, self._checks)
-        if request.path == REVIEWS and request.method == "POST":
-            return _review(request)
         handler = self._exact.get("/version" if request.path == "/version/" else request.path)  # kr8s asks so
         if handler is None and parts and parts[0] in ("api", "apis"):
             return self._discovered(request, parts)
@@ -100,15 +96,3 @@ class Paths:
 def _described_in_version_2(request: Request) -> Answer:
     content_type, body = openapi.version_2(request.headers.get("accept", ""))
     return Answer(200, body, content_type)
-
-
-def _review(request: Request) -> Answer:
-    """``kubectl auth whoami``. The body says nothing that matters here."""
-    identity = request.identity
-    review = {
-        "kind": "SelfSubjectReview",
-        "apiVersion": "authentication.k8s.io/v1",
-        "metadata": {"creationTimestamp": rfc3339()},
-        "status": {"userInfo": {"username": identity.user, "groups": list(identity.groups)}},
-    }
-    return answer.of_tree(review, replace(request.fallback, pretty=False), 201)

@@ -11,7 +11,8 @@ from pierhead.apiserver.deletes import Deletes
 from pierhead.apiserver.nodelink import NodeLink
 from pierhead.apiserver.registry import Registry
 from pierhead.apiserver.request import Request
-from pierhead.apiserver.router import Route
+from pierhead.apiserver.reviews import Reviews
+from pierhead.apiserver.router import UNSERVED, Route
 from pierhead.apiserver.subresources import Subresources
 from pierhead.apiserver.writes import Writes
 from pierhead.store import Store
@@ -24,7 +25,9 @@ class Resources:
     """Answers every request for a resource that is no watch."""
 
     def __init__(self, registry: Registry, node_link: NodeLink) -> None:
-        writes, deletes, subresources = Writes(registry), Deletes(registry), Subresources(registry, node_link)
+        writes, deletes = Writes(registry), Deletes(registry)
+        self._subresources = subresources = Subresources(registry, deletes, node_link)
+        self._reviews = Reviews(registry)
         self._store = registry.store
         self._reads: Mapping[tuple[str, str], _Read] = {
             ("get", ""): reads.get,
@@ -44,11 +47,16 @@ class Resources:
             ("update", "scale"): subresources.rescale,
             ("patch", "scale"): subresources.rescale,
             ("create", "binding"): subresources.bind,
+            ("create", "eviction"): subresources.evict,
             ("get", "log"): subresources.log,
         }
 
     async def answer(self, request: Request, route: Route) -> Answer | Chunks:
         """Raises: ApiError."""
+        if route.kind.asked:
+            return self._reviews.answer(request, route)
+        if route.subresource in UNSERVED.get(route.kind.plural, ()):
+            return self._subresources.refuse(route)
         asked = (route.verb, route.subresource)
         if read := self._reads.get(asked):
             return read(self._store, request, route)

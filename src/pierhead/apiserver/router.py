@@ -56,6 +56,7 @@ def not_allowed() -> ApiError:
 _OBJECT = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 _KEPT_COLLECTION = {"GET": "list", "POST": "create"}
+_QUESTION = {"POST": "create"}
 _ACROSS_NAMESPACES = {"GET": "list"}
 _WATCH = {"GET": "watch"}
 _SUBRESOURCES: Mapping[str, Mapping[str, str]] = {
@@ -63,8 +64,17 @@ _SUBRESOURCES: Mapping[str, Mapping[str, str]] = {
     "scale": {"GET": "get", "PUT": "update", "PATCH": "patch"},
     "finalize": {"PUT": "update"},
     "binding": {"POST": "create"},
+    "eviction": {"POST": "create"},
     "log": {"GET": "get"},
 }
+_CONVERSATION = {"GET": "get", "POST": "create"}
+_PROXY = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+UNSERVED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "pods": dict.fromkeys(("attach", "exec", "portforward"), _CONVERSATION) | {"proxy": _PROXY},
+    "services": {"proxy": _PROXY},
+    "nodes": {"proxy": _PROXY},
+}
+"""Resource → subresources that kubectl knows and we do not serve yet: who asks for one is told so."""
 
 
 class Router:
@@ -104,21 +114,26 @@ def _split(parts: Sequence[str]) -> tuple[str, str, str, str]:
     """(namespace, plural, name, subresource). A namespace's own paths begin like those of its content."""
     inside = len(parts) >= 3 and parts[0] == "namespaces" and parts[2] not in ("status", "finalize")
     namespace, rest = (parts[1], parts[2:]) if inside else ("", parts)
-    if not rest or len(rest) > 3:
+    if not rest or (len(rest) > 3 and rest[2] != "proxy"):  # what follows is the path to ask for there
         raise not_served()
     plural, name, subresource = (*rest, "", "")[:3]
     return namespace, plural, name, subresource
 
 
 def _methods(kind: Kind, namespace: str, name: str, subresource: str) -> Mapping[str, str]:
-    if subresource and subresource not in kind.subresources:
+    unserved = UNSERVED.get(kind.plural, {}).get(subresource)
+    if subresource and unserved is None and subresource not in kind.subresources:
         raise not_served()
     if kind.namespaced and not namespace:
         if name:
             raise not_served()
         return _ACROSS_NAMESPACES
     if subresource:
-        return _SUBRESOURCES[subresource]
+        return unserved or _SUBRESOURCES[subresource]
+    if kind.asked:
+        if name:
+            raise not_served()
+        return _QUESTION
     if name:
         return _OBJECT
     return _COLLECTION if kind.delete_collection else _KEPT_COLLECTION

@@ -1,4 +1,5 @@
-"""The subresources that are no view of their object: pods/binding, pods/log, replicasets/scale, namespaces/finalize."""
+"""The subresources that are no view of their object: pods/binding, pods/eviction, pods/log, replicasets/scale,
+namespaces/finalize; and what is said of those that are not served yet."""
 
 from __future__ import annotations
 
@@ -9,13 +10,16 @@ import msgspec
 from pierhead.api import Tree
 from pierhead.api.codec import times
 from pierhead.api.kind import Kind
+from pierhead.api.kinds import POD
 from pierhead.api.logs import LogQuery, validate
+from pierhead.api.pods import set_condition
 from pierhead.api.selectors import from_tree
 from pierhead.apiserver import answer
 from pierhead.apiserver.answer import Answer, Chunks
 from pierhead.apiserver.bodies import given, patched
+from pierhead.apiserver.deletes import Deletes
 from pierhead.apiserver.nodelink import NodeLink
-from pierhead.apiserver.options import write_options
+from pierhead.apiserver.options import checked_delete, write_options
 from pierhead.apiserver.reads import found
 from pierhead.apiserver.registry import ATTEMPTS, MODIFIED, Registry, rfc3339
 from pierhead.apiserver.request import Request
@@ -26,7 +30,16 @@ from pierhead.store import Entry
 
 SCALE = Kind("autoscaling", "v1", "Scale", "scales", "api.autoscaling.v1.Scale")
 BINDING = Kind("", "v1", "Binding", "bindings", "api.core.v1.Binding")
+EVICTION = Kind("policy", "v1", "Eviction", "evictions", "api.policy.v1.Eviction")
 """What these subresources speak; no objects of their own."""
+
+_UNSERVED = {
+    "attach": "attaching to a container is not served yet; kubectl logs -f shows what it writes",
+    "exec": "running a command in a container is not served yet",
+    "portforward": "forwarding a port is not served yet; a pod answers at its own address, status.podIP",
+    "proxy": "the API server forwards no requests yet; Services, pods and nodes answer at their own addresses",
+}
+"""Subresource → why not, and what to do instead."""
 
 _decode = msgspec.json.Decoder(dict).decode
 
@@ -34,8 +47,9 @@ _decode = msgspec.json.Decoder(dict).decode
 class Subresources:
     """Serves them."""
 
-    def __init__(self, registry: Registry, node_link: NodeLink) -> None:
+    def __init__(self, registry: Registry, deletes: Deletes, node_link: NodeLink) -> None:
         self._registry = registry
+        self._deletes = deletes
         self._node_link = node_link
 
     # -- namespaces/finalize --------------------------------------------------------------------------------
@@ -109,6 +123,26 @@ class Subresources:
             return answer.of_tree(answer.success(code=201), replace(form, view=""), 201, context.warnings)
         raise conflict(route.name, "pods/binding", "", MODIFIED)
 
+    # -- pods/eviction --------------------------------------------------------------------------------------
+
+    async def evict(self, request: Request, route: Route) -> Answer:
+        """A delete in other words. There are no disruption budgets that could stand in its way.
+
+        Raises:
+            ApiError: 400, 404, 409 (preconditions), 422.
+        """
+        options, form = write_options(request, "Create"), request.form
+        context = self._registry.context(request.identity.user, options.manager, dry_run=options.dry_run)
+        eviction = given(request, EVICTION, options, context)
+        if eviction["metadata"].get("name", "") != route.name:
+            raise bad_request("name in URL does not match name in Eviction object")
+        wanted = checked_delete(eviction.get("deleteOptions") or {})
+        wanted = replace(wanted, dry_run=wanted.dry_run or options.dry_run)
+        why = {"type": "DisruptionTarget", "status": "True", "lastProbeTime": None, "lastTransitionTime": rfc3339()}
+        why |= {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
+        await self._deletes.remove(route, wanted, why)
+        return answer.of_tree(answer.success(code=201), replace(form, view=""), 201, context.warnings)
+
     # -- pods/log -------------------------------------------------------------------------------------------
 
     async def log(self, request: Request, route: Route) -> Answer | Chunks:
@@ -119,6 +153,15 @@ class Subresources:
         if not node:
             return Answer(204, content_type=b"")
         return Chunks(self._node_link.logs(node, query))
+
+    # -- what is not served yet -----------------------------------------------------------------------------
+
+    def refuse(self, route: Route) -> Answer:
+        """Raises: ApiError 400, 404, 501."""
+        obj = _decode(found(self._registry.store, replace(route, subresource="")).value)
+        if route.kind is POD and not obj["spec"].get("nodeName"):
+            raise bad_request(f"pod {route.name} does not have a host assigned")
+        raise ApiError(501, "", _UNSERVED[route.subresource])
 
 
 def log_query(request: Request, route: Route, pod: Tree) -> LogQuery:
@@ -224,6 +267,4 @@ def _bind(route: Route, pod: Tree, node: str, metadata: Tree, now: str) -> None:
     pod["spec"]["nodeName"] = node
     if annotations := metadata.get("annotations"):
         pod["metadata"].setdefault("annotations", {}).update(annotations)
-    condition = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
-    conditions = pod.setdefault("status", {}).setdefault("conditions", [])
-    conditions[:] = [found for found in conditions if found["type"] != "PodScheduled"] + [condition]
+    set_condition(pod, {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now})

@@ -153,17 +153,3 @@ def test_a_node_reads_objects_and_records_events() -> None:
         assert (await region.node("POST", "/api/v1/namespaces/default/events", event)).status == 201
 
     play(scene)
-
-
-def test_who_am_i() -> None:
-    async def scene(region: Region) -> None:
-        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-        got = await region.node("POST", path, {})
-        assert got.status == 201
-        assert got.json["status"]["userInfo"] == {
-            "username": "system:node:n1",
-            "groups": ["system:nodes", "system:authenticated"],
-        }
-        assert (await region.anonymous("POST", path, {})).status == 403
-
-    play(scene)

@@ -63,7 +63,7 @@ def test_aggregated() -> None:
     assert core["metadata"] == {}
     pods = next(row for row in core["versions"][0]["resources"] if row["resource"] == "pods")
     assert (pods["scope"], pods["singularResource"], pods["categories"]) == ("Namespaced", "pod", ["all"])
-    assert [row["subresource"] for row in pods["subresources"]] == ["binding", "log", "status"]
+    assert [row["subresource"] for row in pods["subresources"]] == ["binding", "eviction", "log", "status"]
     groups = [item["metadata"]["name"] for item in body("/apis", KUBECTL)["items"]]
     assert groups == [group["name"] for group in body("/apis")["groups"]]
 

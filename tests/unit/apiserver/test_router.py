@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pierhead.api.kinds import KINDS
+from pierhead.api.kinds import SERVED
 from pierhead.apiserver.router import Route, Router
 from pierhead.errors import ApiError
 
-ROUTER = Router(KINDS)
+ROUTER = Router(SERVED)
 
 
 def route(method: str, path: str) -> Route:
@@ -29,6 +29,16 @@ def route(method: str, path: str) -> Route:
         ("PUT", "/api/v1/namespaces/a/services/web", ("update", "services", "a", "web", "")),
         ("PATCH", "/api/v1/namespaces/a/services/web/status", ("patch", "services", "a", "web", "status")),
         ("POST", "/api/v1/namespaces/a/pods/p/binding", ("create", "pods", "a", "p", "binding")),
+        ("POST", "/api/v1/namespaces/a/pods/p/eviction", ("create", "pods", "a", "p", "eviction")),
+        ("GET", "/api/v1/namespaces/a/pods/p/exec", ("get", "pods", "a", "p", "exec")),
+        ("POST", "/api/v1/namespaces/a/pods/p/portforward", ("create", "pods", "a", "p", "portforward")),
+        ("DELETE", "/api/v1/namespaces/a/services/web/proxy", ("delete", "services", "a", "web", "proxy")),
+        ("GET", "/api/v1/nodes/n/proxy/stats/summary", ("get", "nodes", "", "n", "proxy")),
+        (
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            ("create", "selfsubjectaccessreviews", "", "", ""),
+        ),
         ("GET", "/api/v1/namespaces/a/pods/p/log", ("get", "pods", "a", "p", "log")),
         ("GET", "/api/v1/namespaces/a", ("get", "namespaces", "", "a", "")),
         ("GET", "/api/v1/namespaces/a/status", ("get", "namespaces", "", "a", "status")),
@@ -55,6 +65,12 @@ def test_a_path_names_a_resource_and_a_method_its_verb(method: str, path: str, e
         (404, "GET", "/api/v1/namespaces/a/services/web/status/x"),
         (404, "GET", "/api/v1/namespaces//services"),
         (404, "GET", "/api/v1/namespaces/a/endpoints/e/status"),
+        (404, "GET", "/api/v1/namespaces/a/services/web/exec"),
+        (404, "GET", "/api/v1/namespaces/a/configmaps/m/proxy"),
+        (404, "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews/x"),
+        (405, "GET", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
+        (405, "DELETE", "/apis/authentication.k8s.io/v1/selfsubjectreviews"),
+        (405, "DELETE", "/api/v1/namespaces/a/pods/p/exec"),
         (405, "PUT", "/api/v1/namespaces/a/services"),
         (405, "POST", "/api/v1/namespaces/a/services/web"),
         (405, "POST", "/api/v1/services"),

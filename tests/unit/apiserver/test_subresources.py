@@ -1,4 +1,4 @@
-"""pods/binding, pods/log, replicasets/scale."""
+"""pods/binding, pods/eviction, pods/log, replicasets/scale; and those that are not served yet."""
 
 from __future__ import annotations
 
@@ -203,5 +203,110 @@ def test_scale() -> None:
         stale = {"metadata": {"name": "r", "resourceVersion": "1"}, "spec": {"replicas": 1}}
         assert (await region.admin("PUT", f"{SETS}/r/scale", stale)).status == 409
         assert (await region.admin("PUT", f"{SETS}/r/scale", {"metadata": {"name": "r"}, "spec": {}})).status == 200
+
+    play(scene)
+
+
+# -- pods/eviction ------------------------------------------------------------------------------------------
+
+
+def eviction(name: str = "p", **options: object) -> Tree:
+    return {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}, "deleteOptions": options}
+
+
+def test_an_eviction_is_a_delete_that_says_why() -> None:
+    async def scene(region: Region) -> None:
+        await pod(region, nodeName="n1")
+        done = await region.admin("POST", f"{PODS}/p/eviction", eviction(gracePeriodSeconds=7))
+        assert (done.status, done.json["status"], done.json["code"]) == (201, "Success", 201)
+        found = (await region.admin("GET", f"{PODS}/p")).json
+        assert found["metadata"]["deletionGracePeriodSeconds"] == 7
+        (condition,) = found["status"]["conditions"]
+        assert (condition["type"], condition["reason"]) == ("DisruptionTarget", "EvictionByEvictionAPI")
+
+    play(scene)
+
+
+def test_an_evicted_pod_without_a_node_is_gone() -> None:
+    async def scene(region: Region) -> None:
+        await pod(region)
+        assert (await region.admin("POST", f"{PODS}/p/eviction", eviction())).status == 201
+        assert (await region.admin("GET", f"{PODS}/p")).status == 404
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "code"),
+    [
+        ("p", eviction("q"), 400),
+        ("none", eviction("none"), 404),
+        ("p", eviction(preconditions={"uid": "another"}), 409),
+        ("p", eviction(preconditions={"resourceVersion": "1"}), 409),
+        ("p", eviction(propagationPolicy="Sideways"), 422),
+        ("p", eviction(gracePeriodSeconds="x"), 400),
+    ],
+)
+def test_an_eviction_that_may_not_be(name: str, body: Tree, code: int) -> None:
+    async def scene(region: Region) -> None:
+        await pod(region, nodeName="n1")
+        before = region.store.revision
+        assert (await region.admin("POST", f"{PODS}/{name}/eviction", body)).status == code
+        assert region.store.revision == before
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("query", "options"), [("?dryRun=All", {}), ("", {"dryRun": ["All"]})])
+def test_an_eviction_may_be_tried(query: str, options: Tree) -> None:
+    async def scene(region: Region) -> None:
+        await pod(region)
+        before = region.store.revision
+        assert (await region.admin("POST", f"{PODS}/p/eviction{query}", eviction(**options))).status == 201
+        assert region.store.revision == before
+
+    play(scene)
+
+
+def test_a_node_evicts_nobody() -> None:
+    async def scene(region: Region) -> None:
+        await pod(region, nodeName="n1")
+        assert (await region.node("POST", f"{PODS}/p/eviction", eviction())).status == 403
+
+    play(scene)
+
+
+# -- not served yet -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["attach", "exec", "portforward", "proxy"])
+def test_a_subresource_that_is_not_served_yet_says_so(name: str) -> None:
+    async def scene(region: Region) -> None:
+        await pod(region, nodeName="n1")
+        for method in ("GET", "POST"):
+            got = await region.admin(method, f"{PODS}/p/{name}")
+            assert got.status == 501
+            assert " yet" in got.json["message"]
+        assert (await region.admin("GET", f"{PODS}/none/{name}")).status == 404
+
+    play(scene)
+
+
+def test_what_needs_a_node_says_that_there_is_none() -> None:
+    async def scene(region: Region) -> None:
+        await pod(region)
+        got = await region.admin("GET", f"{PODS}/p/exec?command=ls")
+        assert (got.status, got.json["message"]) == (400, "pod p does not have a host assigned")
+
+    play(scene)
+
+
+def test_requests_are_forwarded_to_nobody() -> None:
+    async def scene(region: Region) -> None:
+        made = {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+        services = "/api/v1/namespaces/default/services"
+        assert (await region.admin("POST", services, made)).status == 201
+        for path in (f"{services}/web/proxy", f"{services}/web/proxy/a/b?c=d"):
+            assert (await region.admin("GET", path)).status == 501
 
     play(scene)
