@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
 import sys
@@ -21,12 +22,14 @@ from types import TracebackType
 from typing import Any, Protocol, cast
 
 import msgspec
+from httptools import HttpParserInvalidMethodError
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from pierhead.apiserver.router import not_allowed
 from pierhead.apiserver.sink import EXTENSION
-from pierhead.errors import ApiError
+from pierhead.errors import ApiError, bad_request
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,8 @@ STOP_SECONDS = 0.8
 GOODBYE_SECONDS = 0.15
 """And then how long connections may take to say goodbye: a TLS peer that does not read never does."""
 BACKLOG = 1024
+_is_request = re.compile(rb"[!#-'*+.0-9A-Z^-z|~-]+ /").match
+"""Whether this begins with a method, be it one that nobody knows, and a path."""
 KEEP_ALIVE_SECONDS = 120
 """Longer than Go's clients keep an idle connection (90 s), so that they end it, not we."""
 
@@ -149,6 +154,8 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._header_bytes = 0
         self._in_headers = True
+        self._newest = b""
+        """What came last."""
         self.pipe: _Pipe
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -166,6 +173,7 @@ class Connection(HttpToolsProtocol):
         self._state.left.set()
 
     def data_received(self, data: bytes) -> None:
+        self._newest = data
         if self._in_headers:
             self._header_bytes += len(data)
         super().data_received(data)
@@ -188,6 +196,14 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._disarm()
         super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """No upgrade is served: who asks for one gets the answer of any other request, which says more than a log here."""
+
+    def send_400_response(self, msg: str) -> None:
+        """For what the parser cannot read. A method that it does not know is none of any resource's."""
+        unknown = isinstance(sys.exc_info()[1], HttpParserInvalidMethodError) and _is_request(self._newest)
+        self._refuse(not_allowed() if unknown else bad_request(msg))
 
     def _arm(self, seconds: float, late: Callable[[], None]) -> None:
         self._disarm()
@@ -263,8 +279,40 @@ def _late(what: str) -> ApiError:
     return ApiError(408, "Timeout", f"the {what} of the request did not come in time")
 
 
+_NO_TLS = "Client sent an HTTP request to an HTTPS server.\n"
+
+
+class _Handshake(ssl.SSLObject):
+    """One that tells who speaks plain HTTP what is wrong. Nothing else can: there is no connection before the handshake."""
+
+    outgoing: ssl.MemoryBIO
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except ssl.SSLError as error:
+            if error.reason != "HTTP_REQUEST":
+                raise
+            head = f"HTTP/1.0 400 Bad Request\r\nconnection: close\r\ncontent-length: {len(_NO_TLS)}\r\n\r\n"
+            self.outgoing.write((head + _NO_TLS).encode())
+            # What waits to be written is written only before more is read; the client has what it needs to hang up.
+            raise ssl.SSLWantReadError from error
+
+
+class _Context(ssl.SSLContext):
+    """One whose handshakes can answer."""
+
+    sslobject_class = _Handshake
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        found = super().wrap_bio(incoming, outgoing, *args, **kwargs)
+        assert isinstance(found, _Handshake)
+        found.outgoing = outgoing
+        return found
+
+
 def _tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _Context(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
     context.set_alpn_protocols(["http/1.1"])

@@ -6,10 +6,15 @@ import asyncio
 import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pierhead.apiserver.server import Limits, Serving
 from pierhead.apiserver.sink import EXTENSION, DirectSink, Frame
+from pierhead.pki import credentials
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -164,6 +169,46 @@ def test_garbage_is_400() -> None:
         assert (await talk(port, b"\x16\x03\x01 hello\r\n\r\n")).startswith(b"HTTP/1.1 400")
 
     serve(test)
+
+
+def test_a_method_that_nobody_knows_is_405() -> None:
+    async def test(_: Echo, port: int) -> None:
+        answer = await talk(port, b"FOO /api/v1/services HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 405")
+        assert b"MethodNotAllowed" in answer
+
+    serve(test)
+
+
+def test_who_asks_for_an_upgrade_is_answered_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(_: Echo, port: int) -> None:
+        for upgrade in (b"websocket", b"SPDY/3.1"):
+            asked = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: " + upgrade + b"\r\n\r\n"
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(asked)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            writer.close()
+
+    serve(test)
+    assert not caplog.records
+
+
+def test_who_speaks_plain_http_to_the_port_of_tls_is_told_so(tmp_path: Path) -> None:
+    pki = credentials.ensure(tmp_path / "pki", ["127.0.0.1"], datetime.now(UTC))
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            port = sock.getsockname()[1]
+            async with Serving(Echo(), sock, certificate=pki.certificate, key=pki.key):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(GET)
+                answer = await reader.readuntil(b"server.\n")
+                assert answer.startswith(b"HTTP/1.0 400 Bad Request\r\n")
+                assert answer.endswith(b"\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+                writer.close()
+                assert b"HTTP" not in await talk(port, b"neither TLS nor HTTP\r\n\r\n")
+
+    asyncio.run(asyncio.wait_for(main(), 10))
 
 
 def test_a_frame_is_written_as_one_chunk() -> None:
