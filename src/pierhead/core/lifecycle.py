@@ -175,6 +175,19 @@ def ended(record: Record, state: Terminated) -> Record:
     return replace(record, state=state, started=False, ready=False)
 
 
+def changed(pod: Pod, tried: Mapping[str, Container]) -> tuple[str, ...]:
+    """Those whose image is another one now. ``tried``: each as it was started, or refused, last."""
+    found = containers(pod)
+    return tuple(name for name, container in tried.items() if found[name].image != container.image)
+
+
+def renewed(record: Record) -> Record:
+    """The record of a container whose image changed, once none runs: it is due, whatever the restart policy, and its back-off
+    begins anew."""
+    last = record.end if isinstance(record.state, Terminated) else record.last
+    return replace(record, state=Waiting(), last=last, started=False, ready=False, back_off=0.0)
+
+
 def lost(record: Record, now: float) -> Record:
     """The record of a container after the agent that ran it: what ran then runs no more, and nobody saw its end."""
     if not isinstance(record.state, Starting | Running):

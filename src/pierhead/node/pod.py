@@ -55,6 +55,8 @@ class PodRunner:
         """Of the pod as it was after the status was written last."""
         self._attended: dict[str, Attendance] = {}
         """The containers that run."""
+        self._tried: dict[str, Container] = {}
+        """Each container as it was started, or refused, last."""
         self._logs = PodLogs(host.directory, pod, self._records)
         self._wildcards: dict[str, list[str]] = {}
         self._gone = False
@@ -110,6 +112,8 @@ class PodRunner:
             await self._end_all()
             await self._pause(await self._report())
             return
+        for name in lifecycle.changed(self.pod, self._tried):
+            self._renew(name)
         plan = lifecycle.decide(self.pod, self._records, self._host.now())
         self._records = plan.records
         for name in plan.backing_off:
@@ -180,6 +184,7 @@ class PodRunner:
 
     async def _start(self, container: Container) -> None:
         before = self._records[container.name]
+        self._tried[container.name] = container
         try:
             launch.check(self.pod, container)
             number = before.restarts + (before.end is not None)
@@ -218,6 +223,15 @@ class PodRunner:
             return lifecycle.hooked(record, Starting(now, id))
         return lifecycle.running(record, container, Running(now, id))
 
+    def _renew(self, name: str) -> None:
+        """Another image is wanted: what runs ends first."""
+        if name in self._attended:
+            why = f"Container {name} definition changed, will be restarted"
+            self._attended[name].end(lifecycle.grace(self.pod), why)
+        else:
+            del self._tried[name]
+            self._records = {**self._records, name: lifecycle.renewed(self._records[name])}
+
     async def _attend(self, name: str, attendance: Attendance, state: Running) -> None:
         """From a container's start to its end."""
         try:
@@ -228,6 +242,8 @@ class PodRunner:
             self._attended.pop(name, None)
             self._wake.set()
         self._ended(name, self._records[name], end)
+        if name in lifecycle.changed(self.pod, self._tried) and not self._leaving:
+            self._renew(name)
 
     def _terminated(self, found: runtime.Exit, state: Running) -> Terminated:
         reason = "Completed" if found.code == 0 else "Error"

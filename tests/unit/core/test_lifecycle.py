@@ -68,6 +68,19 @@ class Play:
         return lifecycle.phase(self.pod, self.records)
 
 
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+def test_a_container_whose_image_changed_is_due_again_whatever_the_policy(policy: str) -> None:
+    before, after = (pod(restartPolicy=policy, containers=[{"name": "c", "image": image}]) for image in "xy")
+    tried = lifecycle.containers(before)
+    assert lifecycle.changed(before, tried) == ()
+    assert lifecycle.changed(after, tried) == ("c",)
+    play = Play(before)
+    play.end("c", code=0, after=5)
+    record = lifecycle.renewed(play.records["c"])
+    assert (record.state, record.end, record.back_off) == (Waiting(), play.records["c"].end, 0.0)
+    assert lifecycle.decide(after, {"c": record}, play.now).start == ("c",)
+
+
 def test_all_containers_are_started_at_once() -> None:
     play = Play(pod("a", "b"))
     assert play.starts == [("a", 1000), ("b", 1000)]

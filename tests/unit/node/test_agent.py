@@ -218,6 +218,30 @@ def test_a_real_image_waits(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+@pytest.mark.parametrize("policy", ["Always", "Never"])
+def test_another_image_is_another_container(tmp_path: Path, policy: str) -> None:
+    async def scene(region: Region) -> None:
+        async def change(image: str) -> None:
+            await region.admin.patch(
+                POD, "web", {"spec": {"containers": [{"name": "c", "image": image}]}}, "default", how="strategic"
+            )
+
+        await region.create("web", shell("exec sleep 1000"), restartPolicy=policy)
+        first = process(await region.until("web", ready))
+        await change("nginx")
+        waiting = await region.until("web", lambda pod: reason(pod) == "ErrImageNeverPull")
+        assert not alive(first)
+        assert waiting["status"]["containerStatuses"][0]["restartCount"] == 0
+        told = await region.events("web", "Killing")
+        assert told["Killing"] == "Container c definition changed, will be restarted"
+        await change("host")
+        again = await region.until("web", ready)
+        assert again["status"]["containerStatuses"][0]["restartCount"] == 1
+        assert process(again) != first
+
+    play(tmp_path, scene)
+
+
 def test_another_runtime_class_waits(tmp_path: Path) -> None:
     async def scene(region: Region) -> None:
         await region.create("bad", shell("true"), runtimeClassName="podman")
