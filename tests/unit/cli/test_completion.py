@@ -27,7 +27,7 @@ def asked(script: list[str], **variables: str) -> str:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("pierhead k", ["kubeconfig"]),
+        ("pierhead f", ["fip"]),
         ("pierhead up --data", ["--data-dir"]),
         ("pierhead completion f", ["fish"]),
         ("pierhead x", [""]),
