@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -307,10 +308,26 @@ def test_a_port_that_is_taken_is_refused_and_tried_again_with_each_commit() -> N
         with socket.create_server((cluster_ip(), 8080)):
             (refusal,) = await world.dataplane.commit(whole(table_of(*objects)))
             assert refusal.reason == "AddressInUse"
-            assert refusal.message == f"another process listens at TCP {cluster_ip()}:8080"
+            where = f"{cluster_ip()}:8080"
+            assert refusal.message.startswith(f"process {os.getpid()} (")
+            assert refusal.message.endswith(
+                f") listens at {where}, and answers at TCP {where} in place of this Service until it ends or binds another address"
+            )
             assert await world.dataplane.commit(()) == [refusal]
         assert await world.dataplane.commit(()) == []
         assert await world.outcomes(CLUSTER) == names(11)
+
+    play(scenario)
+
+
+def test_whoever_holds_all_addresses_is_said_to_answer_there() -> None:
+    async def scenario(world: Sockets) -> None:
+        with socket.create_server(("0.0.0.0", 0)) as holder:
+            number = holder.getsockname()[1]
+            port = [{"name": "http", "port": number}]
+            objects = service(ports=port), slice_of("web", endpoint(11))
+            (refusal,) = await world.dataplane.commit(whole(table_of(*objects)))
+        assert f") listens at 0.0.0.0:{number}, and answers at TCP {cluster_ip()}:{number} in place" in refusal.message
 
     play(scenario)
 
@@ -345,6 +362,9 @@ def test_an_address_of_somebody_else_is_refused() -> None:
         objects = service(externalIPs=["192.0.2.1"]), slice_of("web", endpoint(11))
         (refusal,) = await world.dataplane.commit(whole(table_of(*objects)))
         assert (refusal.reason, refusal.address) == ("AddressNotLocal", "192.0.2.1")
+        assert refusal.message == (
+            "this machine does not have the address 192.0.2.1; to give it one: ip address add 192.0.2.1 dev INTERFACE"
+        )
 
     play(scenario)
 
