@@ -236,6 +236,8 @@ class PodRunner:
         """From a container's start to its end."""
         try:
             end = self._terminated(await attendance.run(), state)
+            if end.exit_code and not end.signal and not self._leaving:
+                await self._look_for_rivals(name)
         except runtime.StartFailed as error:
             end = self._unstarted(name, str(error))
         finally:
@@ -244,6 +246,13 @@ class PodRunner:
         self._ended(name, self._records[name], end)
         if name in lifecycle.changed(self.pod, self._tried) and not self._leaving:
             self._renew(name)
+
+    async def _look_for_rivals(self, name: str) -> None:
+        """A port that the container declares may be somebody else's on this machine, and only its own address be free."""
+        ports = [(port.protocol, port.container_port) for port in lifecycle.containers(self.pod)[name].ports]
+        for rival in await self._host.runtime.rivals(ports, self._host.network.pod_ranges) if ports else ():
+            text = f"Container {name} failed while {rival}; if that was in its way, have it bind $(POD_IP), {self.address} here"
+            self.note(name, "PortInUse", f"{text}, and not 0.0.0.0")
 
     def _terminated(self, found: runtime.Exit, state: Running) -> Terminated:
         reason = "Completed" if found.code == 0 else "Error"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,23 @@ def test_a_pod_that_listens_on_every_address_is_told_so(tmp_path: Path) -> None:
         text = (await region.events("bad", "ListensOnAllAddresses"))["ListensOnAllAddresses"]
         assert "0.0.0.0:18081" in text
         assert "$(POD_IP)" in text
+
+    play(tmp_path, scene)
+
+
+def test_a_pod_whose_port_somebody_has_is_told_who_and_what_to_bind(tmp_path: Path) -> None:
+    async def scene(region: Region) -> None:
+        with socket.create_server(("127.99.7.7", 0)) as holder:
+            number = holder.getsockname()[1]
+            program = f"import socket; socket.create_server(('0.0.0.0', {number}))"
+            await region.create("bad", python(program, ports=[{"containerPort": number}]), restartPolicy="Never")
+            pod = await region.until("bad", lambda pod: pod["status"]["phase"] == "Failed")
+            text = (await region.events("bad", "PortInUse"))["PortInUse"]
+            assert text.startswith(f"Container c failed while process {os.getpid()} (")
+            where, address = f"127.99.7.7:{number}", pod["status"]["podIP"]
+            assert text.endswith(
+                f") listens at {where}; if that was in its way, have it bind $(POD_IP), {address} here, and not 0.0.0.0"
+            )
 
     play(tmp_path, scene)
 
