@@ -104,7 +104,10 @@ class Serving:
 
     async def __aenter__(self) -> Serving:
         self._config.load()
-        if sys.platform == "linux":  # connections inherit it from the socket they came in by
+        # Connections inherit options from the socket they came in by. Without this one asyncio's own loop, which looks for the number
+        # of the protocol in a socket, lets the kernel hold the second half of an answer back until the first is acknowledged: 40 ms.
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sys.platform == "linux":
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._limits.unread_seconds * 1000))
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self._config, self._state, self._limits),
