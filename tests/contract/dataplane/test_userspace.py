@@ -7,7 +7,7 @@ import itertools
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import Any
 
@@ -365,6 +365,33 @@ def test_an_address_of_somebody_else_is_refused() -> None:
         assert refusal.message == (
             "this machine does not have the address 192.0.2.1; to give it one: ip address add 192.0.2.1 dev INTERFACE"
         )
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+def test_services_that_lead_to_each_other_answer_nobody_and_cost_nothing(protocol: str) -> None:
+    """An address of an interface may be a floating IP, and somebody's hand-written endpoint as well."""
+    here, there = 31, 32
+    ports = [{"name": "p", "port": 8080, "protocol": protocol}]
+
+    async def scenario(world: Sockets) -> None:
+        await world.hold(
+            service("web", externalIPs=[pod(here)], ports=ports),
+            slice_of("web", endpoint(there), ports=ports),
+            service("api", clusterIP=cluster_ip(2), externalIPs=[pod(there)], ports=ports),
+            slice_of("api", endpoint(here), ports=ports),
+        )
+        packet = to(pod(here), protocol=protocol)
+        if protocol == "TCP":
+            assert await world.outcomes(packet) == {"refused"}
+        else:
+            with closing((await connect(packet)).socket) as client:
+                client.send(b"hi")
+                for _ in range(10):
+                    await asyncio.sleep(0)
+        assert not world.dataplane._tcp.connections
+        assert world.dataplane._udp.flows == 0
 
     play(scenario)
 
