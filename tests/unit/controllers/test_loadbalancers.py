@@ -164,9 +164,9 @@ def test_from_cluster_ip_to_load_balancer_and_back() -> None:
 
 def test_a_changed_wish_moves_the_service_and_says_so() -> None:
     async def scenario(scene: Scene) -> None:
+        await scene.fip("site", address="192.0.2.7")
         await scene.service()
         await eventually(lambda: len(scene.ingress()) == 1)
-        await scene.fip("site", address="192.0.2.7")
         await scene.change(loadBalancerIP="site")
         await scene.is_at("192.0.2.7")
         await eventually(lambda: [fip.metadata.name for fip in scene.fips.list()] == ["site"])
@@ -204,6 +204,11 @@ def test_who_waited_longest_is_served_first_and_a_grown_pool_serves_the_rest() -
         assert (await scene.said("NoFreeAddress", "b")).startswith('pool "default" has no free address')
         await scene.client.delete(FLOATING_IP, "a")
         await eventually(lambda: owners(scene) == {"b": "192.0.2.1", "c": ""})
+        await scene.fip("d")
+        await scene.client.delete(FLOATING_IP, "c")
+        await scene.client.delete(FLOATING_IP, "b")
+        await eventually(lambda: owners(scene) == {"d": "192.0.2.1"})
+        await scene.fip("e")
         await scene.client.patch(FLOATING_IP_POOL, "default", {"spec": {"ranges": ["192.0.2.1-192.0.2.2"]}})
         await eventually(lambda: all(fip.status.address for fip in scene.fips.list()))
 
