@@ -11,6 +11,7 @@ from typing import Literal
 
 import click
 
+from pierhead.api.network import Network
 from pierhead.api.rules import dns1123_subdomain, label_value
 from pierhead.cli.signals import until_signalled
 from pierhead.errors import UsageError
@@ -108,7 +109,7 @@ def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: s
         click.style(f"ready in {machine.process_age():.2f} s", fg="green", bold=True),
         f"API         {ready.url}",
         f"kubeconfig  {ready.kubeconfig}",
-        f"network     {network.mode} ({why_network}); Services {', '.join(map(str, network.service_ranges))}",
+        f"network     {network.mode} ({why_network}); {_ranges(network)}",
         f"proxy       {why_proxy}",
     ]
     if network.mode == "loopback" and lowest > 80:
@@ -118,6 +119,12 @@ def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: s
         f"export PATH={shlex.quote(str(_commands()))}:$PATH",
         f"export KUBECONFIG={shlex.quote(str(ready.kubeconfig))}",
     ]
+
+
+def _ranges(network: Network) -> str:
+    """Where the addresses of Services come from."""
+    found = {"Services": network.service_ranges, "floating IPs": network.floating_ranges}
+    return ", ".join(f"{noun} {', '.join(map(str, each))}" for noun, each in found.items() if each)
 
 
 def _say(lines: list[str]) -> None:

@@ -87,7 +87,7 @@ def test_the_greeting_says_what_runs_and_why() -> None:
     ready, *lines = greeting()
     assert ready.startswith("ready in ")
     assert [line.split()[0] for line in lines[:4]] == ["API", "kubeconfig", "network", "proxy"]
-    assert "127.96.0.0/16" in lines[2]
+    assert lines[2].endswith("; Services 127.96.0.0/16, floating IPs 127.99.0.0/24")
 
 
 def test_the_last_two_lines_can_be_pasted_into_a_shell() -> None:
