@@ -27,8 +27,9 @@ OWN_WORDS = re.compile(
 def programs() -> Mapping[str, str]:
     """Where they are: the one on PATH, and the one that the extra ``kubectl`` brings beside this Python."""
     extra = Path(sys.executable).with_name("kubectl")
-    found = {"path": shutil.which("kubectl"), "extra": str(extra) if extra.exists() else None}
-    return {name: program for name, program in found.items() if program}
+    found = {"extra": str(extra)} if extra.exists() else {}
+    program = shutil.which("kubectl")
+    return found | ({"path": program} if program and program not in found.values() else {})
 
 
 @dataclass(frozen=True)
