@@ -68,7 +68,8 @@ class FloatingIPPools(Loop):
         except ApiError as error:
             if error.code != 422:
                 raise
-            problem = defaultpool.refused(self._ranges, error.message)
+            causes = [cause["message"] for cause in (error.details or {}).get("causes") or []]
+            problem = defaultpool.refused(self._ranges, causes)
         if problem:
             log.warning("%s", problem)
             if found is not None:
