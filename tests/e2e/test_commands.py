@@ -86,7 +86,8 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         ("--listen", "6443", "HOST:PORT"),
         ("--service-cidr", "10.96.0.0/33", "--service-cidr"),
         ("--zone", "a b", "label"),
-        ("--node-name", "Node_1", "name"),
+        ("--node-name", "Node_1", "a node's name"),
+        ("--region", "EU", "a region's name"),
     ],
 )
 def test_a_bad_option_is_one_clear_line(tmp_path: Path, option: str, value: str, text: str) -> None:

@@ -70,7 +70,7 @@ def up(
         floating=ranges.parse("--floating-cidr", floating_cidr),
         endpoints=ranges.parse("--endpoint-cidrs", endpoint_cidrs),
         subnets=machine.subnets(),
-        region=command.label("--region", region),
+        region=command.name("--region", region, "region"),
     )
     settings = Settings(
         data_dir=(data_dir or directory.default()).absolute(),
@@ -79,7 +79,7 @@ def up(
         network=ground,
         region=ground.region,
         zone=command.label("--zone", zone),
-        node_name=command.name("--node-name", node_name),
+        node_name=command.name("--node-name", node_name, "node"),
         root_pods=allow_root_pods,
     )
     command.run(settings, why_network=why_network, why_proxy=why_proxy)

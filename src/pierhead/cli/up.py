@@ -77,14 +77,14 @@ def label(option: str, text: str) -> str:
     return text
 
 
-def name(option: str, text: str) -> str:
-    """The name of a node, which also stands in one of its labels.
+def name(option: str, text: str, noun: str) -> str:
+    """The name of a node or a region (the ``noun``), which also stands in a label.
 
     Raises:
         UsageError: it may not be one.
     """
     if dns1123_subdomain(text) or label_value(text):
-        raise UsageError(f"{option} {text!r} cannot be a node's name", "use lower-case letters, digits, '-' and '.'")
+        raise UsageError(f"{option} {text!r} cannot be a {noun}'s name", "use lower-case letters, digits, '-' and '.'")
     return text
 
 

@@ -78,9 +78,9 @@ def test_a_zone_is_the_value_of_a_label(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "Node", "a..b", "a_b", "a" * 64])
 def test_a_node_has_the_name_of_an_object(text: str) -> None:
-    assert up.name("--node-name", "node-1.example") == "node-1.example"
+    assert up.name("--node-name", "node-1.example", "node") == "node-1.example"
     with pytest.raises(UsageError, match="--node-name"):
-        up.name("--node-name", text)
+        up.name("--node-name", text, "node")
 
 
 def test_the_greeting_says_what_runs_and_why() -> None:
