@@ -91,6 +91,10 @@ class LoadBalancers(Loop):
                 self._recorder.note(SERVICE, service, "DeletingLoadBalancer", "Deleting load balancer", type="Normal")
                 await self._write_ingress(service, ())
             case Release():
+                if not service.metadata.deletion_timestamp:  # its new type has emptied the status already
+                    self._recorder.note(
+                        SERVICE, service, "DeletingLoadBalancer", "Deleting load balancer", type="Normal"
+                    )
                 left = [found for found in service.metadata.finalizers if found != FINALIZER]
                 await self._write(service, finalizers=left)
 

@@ -157,7 +157,13 @@ def test_from_cluster_ip_to_load_balancer_and_back() -> None:
             assert scene.ingress() == []
         after = await scene.client.get(SERVICE, "web", "default")
         assert after["spec"] == before["spec"]
-        assert (await scene.said("DeletedLoadBalancer")) == "Deleted load balancer"
+        words = await scene.told("web", lambda seen: len(seen) == 4)
+        assert [reason.removesuffix("LoadBalancer") for reason, _ in words] == [
+            "Ensuring",
+            "Ensured",
+            "Deleting",
+            "Deleted",
+        ]
 
     play(scenario, ONE)
 
