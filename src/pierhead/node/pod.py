@@ -224,13 +224,16 @@ class PodRunner:
         return lifecycle.running(record, container, Running(now, id))
 
     def _renew(self, name: str) -> None:
-        """Another image is wanted: what runs ends first."""
+        """Another image is wanted: what runs ends first. What has ended for good stays so."""
         if name in self._attended:
             why = f"Container {name} definition changed, will be restarted"
             self._attended[name].end(lifecycle.grace(self.pod), why)
-        else:
-            del self._tried[name]
-            self._records = {**self._records, name: lifecycle.renewed(self._records[name])}
+        elif isinstance(self._records[name].state, Waiting):
+            self._begin_anew(name)
+
+    def _begin_anew(self, name: str) -> None:
+        del self._tried[name]
+        self._records = {**self._records, name: lifecycle.renewed(self._records[name])}
 
     async def _attend(self, name: str, attendance: Attendance, state: Running) -> None:
         """From a container's start to its end."""
@@ -245,7 +248,7 @@ class PodRunner:
             self._wake.set()
         self._ended(name, self._records[name], end)
         if name in lifecycle.changed(self.pod, self._tried) and not self._leaving:
-            self._renew(name)
+            self._begin_anew(name)
 
     async def _look_for_rivals(self, name: str) -> None:
         """A port that the container declares may be somebody else's on this machine, and only its own address be free."""

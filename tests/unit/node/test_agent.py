@@ -243,6 +243,22 @@ def test_another_image_is_another_container(tmp_path: Path, policy: str) -> None
     play(tmp_path, scene)
 
 
+def test_what_has_done_its_work_does_not_do_it_again_in_another_image(tmp_path: Path) -> None:
+    async def scene(region: Region) -> None:
+        first = shell("echo once") | {"name": "first"}
+        await region.create("web", shell("exec sleep 1000"), initContainers=[first])
+        await region.until("web", ready)
+        change = {"spec": {"initContainers": [{"name": "first", "image": "other"}]}}
+        changed = await region.admin.patch(POD, "web", change, "default", how="strategic")
+        generation = changed["metadata"]["generation"]
+        pod = await region.until("web", lambda pod: pod["status"].get("observedGeneration") == generation)
+        assert ready(pod)
+        assert pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+        assert await region.logs("web", "first") == "once\n"
+
+    play(tmp_path, scene)
+
+
 def test_another_runtime_class_waits(tmp_path: Path) -> None:
     async def scene(region: Region) -> None:
         await region.create("bad", shell("true"), runtimeClassName="podman")
