@@ -88,7 +88,7 @@ class FloatingIPPools(Loop):
     def _look_for_nodes(self, pool: FloatingIPPool) -> None:
         zones = pool.spec.zones
         if zones and pool.spec.region == self._region and not any(node.zone in zones for node in self._nodes.list()):
-            text = f"no node is in {' or '.join(zones)}: nobody answers at the addresses of this pool until one is"
+            text = f"no node is in {' or '.join(zones)}, where these addresses belong: start one there, or change spec.zones"
             self._recorder.note(FLOATING_IP_POOL, pool, "NoNodeInZones", text)
 
     # -- who has to look again ----------------------------------------------------------------------------------

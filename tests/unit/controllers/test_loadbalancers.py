@@ -314,7 +314,7 @@ def test_a_pool_without_a_node_in_its_zones_says_so() -> None:
         await scene.client.create(NODE, {"metadata": {"name": "n1", "labels": {"topology.kubernetes.io/zone": "a"}}})
         await scene.pool("near", "192.0.2.0/28", zones=["a", "b"])
         await scene.pool("far", "192.0.2.16/28", zones=["b", "c"])
-        text = "no node is in b or c: nobody answers at the addresses of this pool until one is"
+        text = "no node is in b or c, where these addresses belong: start one there, or change spec.zones"
         assert await scene.said("NoNodeInZones", "far") == text
         assert not any(each.metadata.name.startswith("near.") for each in scene.events.list("default"))
         await scene.client.delete(NODE, "n1")
