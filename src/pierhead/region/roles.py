@@ -88,7 +88,7 @@ class Roles:
         return NodeAgent(
             Client(InProcess(self.app, self._credentials.node)), informers, settings.network,
             name=settings.node_name, zone=settings.zone, region=settings.region,
-            directory=settings.data_dir, root_pods=settings.root_pods,
+            directory=settings.data_dir, root_pods=settings.root_pods, api=self._api,
         )  # fmt: skip
 
     async def _proxy(self, informers: Informers) -> None:
