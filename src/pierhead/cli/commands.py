@@ -8,6 +8,7 @@ import click
 
 from pierhead import __version__
 from pierhead.cli.fip import fip
+from pierhead.cli.register import register, unregister
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -33,8 +34,9 @@ def commands(context: click.Context) -> None:
 )
 @click.option("--proxy-mode", default="auto", show_default=True, metavar="[auto|userspace]")
 @click.option("--region", default="local", show_default=True, help="The region label of the node.")
-@click.option("--zone", default="local-a", show_default=True, help="The zone label of the node.")
-@click.option("--node-name", default="node-1", show_default=True)
+@click.option("--zone", metavar="Z", help="The zone label of the node.  [default: local-a]")
+@click.option("--zones", metavar="Z1,Z2,…", help="A node for each of these zones, all of them in this process.")
+@click.option("--node-name", metavar="N", help="[default: node-1; with --zones: node, for node-Z1, node-Z2, …]")
 @click.option("--service-cidr", default="", metavar="C4[,C6]", help="Where cluster IPs come from.")
 @click.option("--pod-cidr", default="", metavar="CIDR", help="Where pod addresses come from.")
 @click.option("--floating-cidr", default="", metavar="CIDR,…", help="What the default pool of floating IPs gives out.")
@@ -47,8 +49,9 @@ def up(
     network: str,
     proxy_mode: str,
     region: str,
-    zone: str,
-    node_name: str,
+    zone: str | None,
+    zones: str | None,
+    node_name: str | None,
     service_cidr: str,
     pod_cidr: str,
     floating_cidr: str,
@@ -78,8 +81,8 @@ def up(
         port=port,
         network=ground,
         region=ground.region,
-        zone=command.label("--zone", zone),
-        node_name=command.name("--node-name", node_name, "node"),
+        zones=command.choose_zones(zone, zones, mode),
+        node_name="" if node_name is None else command.name("--node-name", node_name, "node"),
         root_pods=allow_root_pods,
     )
     command.run(settings, why_network=why_network, why_proxy=why_proxy)
@@ -103,6 +106,8 @@ def demo() -> None:
 
 
 commands.add_command(fip)
+commands.add_command(register)
+commands.add_command(unregister)
 
 
 @commands.command()
