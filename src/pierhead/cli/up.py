@@ -19,6 +19,8 @@ from pierhead.region import machine
 from pierhead.region.region import Ready, run_region
 from pierhead.region.settings import Settings
 
+DEFAULT_ZONES = ("local-a",)
+
 
 def parse_listen(text: str) -> tuple[str, int]:
     """``127.0.0.1:6443`` or ``[::1]:6443``.
@@ -66,19 +68,38 @@ def choose_proxy(asked: str, network: Literal["none", "loopback"]) -> str:
     return "userspace (as asked)" if asked == "userspace" else "userspace (auto: the one that loopback can use)"
 
 
+def choose_zones(zone: str | None, zones: str | None, network: Literal["none", "loopback"]) -> tuple[str, ...]:
+    """The zones in which there is a node, in the order asked for.
+
+    Raises:
+        UsageError: both options at once, no nodes to be in zones, an empty or doubled zone, or one that no label can hold.
+    """
+    if zones is None:
+        return (label("--zone", zone),) if zone is not None else DEFAULT_ZONES
+    if zone is not None:
+        raise UsageError("--zone is for one node, --zones for several", "leave one of the two out")
+    if network == "none":
+        raise UsageError("--network none has no nodes to be in --zones", "leave one of the two out")
+    found = tuple(name("--zones", part.strip(), "zone") for part in zones.split(","))
+    doubled = next((part for part in found if found.count(part) > 1), None)
+    if doubled:
+        raise UsageError(f"--zones {zones} names {doubled} twice", "name each zone once: --zones a,b,c")
+    return found
+
+
 def label(option: str, text: str) -> str:
     """A value that may stand in a label of a node.
 
     Raises:
         UsageError: it may not.
     """
-    if label_value(text):
+    if not text or label_value(text):
         raise UsageError(f"{option} {text!r} cannot be a label value", "use letters, digits, '-', '_' and '.'")
     return text
 
 
 def name(option: str, text: str, noun: str) -> str:
-    """The name of a node or a region (the ``noun``), which also stands in a label.
+    """The name of a node, a zone or a region (the ``noun``): it stands in labels and in names of objects.
 
     Raises:
         UsageError: it may not be one.
@@ -112,6 +133,8 @@ def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: s
         f"network     {network.mode} ({why_network}); {_ranges(network)}",
         f"proxy       {why_proxy}",
     ]
+    if len(settings.zones) > 1:
+        lines.append(f"nodes       one in each zone of {settings.region}: {', '.join(settings.zones)}")
     if network.mode == "loopback" and lowest > 80:
         lines.append(f"ports       below {lowest} need: sysctl net.ipv4.ip_unprivileged_port_start=80")
     return [

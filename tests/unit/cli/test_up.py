@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import click
 import pytest
@@ -74,6 +75,32 @@ def test_a_zone_is_the_value_of_a_label(text: str) -> None:
     assert up.label("--zone", "Zone-1.a") == "Zone-1.a"
     with pytest.raises(UsageError, match="--zone"):
         up.label("--zone", text)
+
+
+def test_zones_are_those_asked_for_in_their_order() -> None:
+    assert up.choose_zones(None, None, "loopback") == ("local-a",)
+    assert up.choose_zones("Rack_7", None, "none") == ("Rack_7",)
+    assert up.choose_zones(None, "b, a", "loopback") == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("zone", "zones", "network", "why"),
+    [
+        (None, "", "loopback", "--zones ''"),
+        (None, "a,,b", "loopback", "--zones ''"),
+        (None, "a,b,a", "loopback", "names a twice"),
+        (None, "a,Rack_7", "loopback", "--zones 'Rack_7' cannot be a zone's name"),
+        ("", None, "loopback", "--zone ''"),
+        ("a", "a,b", "loopback", "--zone is for one node"),
+        (None, "a,b", "none", "--network none has no nodes"),
+    ],
+)
+def test_zones_that_cannot_be(
+    zone: str | None, zones: str | None, network: Literal["none", "loopback"], why: str
+) -> None:
+    with pytest.raises(UsageError, match=why) as caught:
+        up.choose_zones(zone, zones, network)
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["", "Node", "a..b", "a_b", "a" * 64])

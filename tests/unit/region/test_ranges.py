@@ -44,9 +44,9 @@ def test_without_traffic_both_families_are_served() -> None:
     ],
 )
 def test_loopback_refuses(services: str, pods: str, text: str) -> None:
-    asked = {"services": ranges.parse("--service-cidr", services), "pods": ranges.parse("--pod-cidr", pods)}
+    asked, given = ranges.parse("--service-cidr", services), ranges.parse("--pod-cidr", pods)
     with pytest.raises(UsageError, match=text) as caught:
-        ranges.choose("loopback", **asked)
+        ranges.choose("loopback", services=asked, pods=given)
     assert caught.value.hint
 
 
