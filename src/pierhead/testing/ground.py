@@ -71,8 +71,7 @@ def credentials(names: Sequence[str], spare: Path) -> Iterator[Credentials]:
     directory = _cache("-".join(sorted(names))) or spare
     with _held(directory):
         found = ensure(directory, names, datetime.now(UTC))
-        made = [secrets.token_urlsafe(32) for _ in range(3)]
-        yield replace(found, admin=made[0], controller=made[1], node=made[2])
+        yield replace(found, admin=secrets.token_urlsafe(32), controller=secrets.token_urlsafe(32))
 
 
 def _cache(name: str) -> Path | None:
