@@ -98,6 +98,8 @@ class ExternalPod:
         if not self.pod.ready or self._leaving:
             return
         self._follow_address(tasks)
+        if self._address != self.pod.status.pod_ip:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(_GLANCE):
                 while not self._leaving and len(self._ready) < len(_probed(self.pod)):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pierhead.api import external
 from pierhead.api.external import ADDRESS, RENEWED, TTL, Unusable
+from pierhead.api.pods import PodStrategy
 
 
 def pod(annotations: dict[str, str], runtime: str = "external", **container: Any) -> dict[str, Any]:
@@ -83,3 +84,10 @@ def test_the_writer_is_warned_of_what_cannot_work() -> None:
         'metadata.annotations: annotation pierhead.dev/ttl: "x" is not a number of seconds from 1 to 31622400',
         "spec.containers[0].livenessProbe: ignored, because a pod of runtime class external is not started here",
     ]
+
+
+def test_it_is_said_when_that_is_written_and_not_with_every_other_write() -> None:
+    bad, worse = pod({ADDRESS: "x"}), pod({ADDRESS: "y"})
+    assert len(PodStrategy().warnings(bad, None)) == 1
+    assert len(PodStrategy().warnings(worse, bad)) == 1
+    assert PodStrategy().warnings(bad, bad) == []
