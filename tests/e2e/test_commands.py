@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from e2e.backends import Namespace, eventually, service
-from running import PIERHEAD, Region, ranges, running, start
+from running import PIERHEAD, ROOT, Region, ranges, running, start
 
 OFFLINE = ("--network", "none")
 KINDS = ("services", "endpoints")
@@ -118,6 +118,20 @@ def test_alone_it_says_what_it_can_do() -> None:
     done = pierhead()
     assert done.returncode == 0
     assert {"up", "kubeconfig", "demo"} <= set(done.stdout.split())
+
+
+def test_a_checkout_says_what_its_script_can_do() -> None:
+    said = subprocess.run([str(ROOT / "dev"), "help"], capture_output=True, text=True, check=True).stdout
+    done = subprocess.run([str(ROOT / "dev"), "foo"], capture_output=True, text=True, check=False)
+    assert "./dev up" in said
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{said}dev: there is no command foo\n"
+
+
+def test_server_and_node_are_of_one_version(region: Region) -> None:
+    version = region.call("GET", "/version")[1]["gitVersion"]
+    nodes = region.call("GET", "/api/v1/nodes")[1]["items"]
+    assert {node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes} == {version}
 
 
 def test_a_reader_who_has_read_enough_does_not_end_the_region(tmp_path: Path) -> None:
