@@ -21,7 +21,11 @@ def commands(context: click.Context) -> None:
 
 
 @commands.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), help="State, credentials, logs of pods.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="State, credentials, logs of pods.  [default: $XDG_STATE_HOME/pierhead; for root /var/lib/pierhead]",
+)
 @click.option(
     "--listen", default="127.0.0.1:6443", show_default=True, metavar="HOST:PORT", help="Port 0 picks a free one."
 )
@@ -37,10 +41,10 @@ def commands(context: click.Context) -> None:
 @click.option("--zone", metavar="Z", help="The zone label of the node.  [default: local-a]")
 @click.option("--zones", metavar="Z1,Z2,…", help="A node for each of these zones, all of them in this process.")
 @click.option("--node-name", metavar="N", help="[default: node-1; with --zones: node, for node-Z1, node-Z2, …]")
-@click.option("--service-cidr", default="", metavar="C4[,C6]", help="Where cluster IPs come from.")
-@click.option("--pod-cidr", default="", metavar="CIDR", help="Where pod addresses come from.")
-@click.option("--floating-cidr", default="", metavar="CIDR,…", help="What the default pool of floating IPs gives out.")
-@click.option("--endpoint-cidrs", default="", metavar="CIDR,…", help="Where hand-written endpoints may lie.")
+@click.option("--service-cidr", metavar="C4[,C6]", help="Where cluster IPs come from.")
+@click.option("--pod-cidr", metavar="CIDR", help="Where pod addresses come from.")
+@click.option("--floating-cidr", metavar="CIDR,…", help="What the default pool of floating IPs gives out.")
+@click.option("--endpoint-cidrs", metavar="CIDR,…", help="Where hand-written endpoints may lie.")
 @click.option("--allow-root-pods", is_flag=True, help="As root: pods may ask for runAsUser 0; else they run as nobody.")
 def up(
     *,
@@ -52,10 +56,10 @@ def up(
     zone: str | None,
     zones: str | None,
     node_name: str | None,
-    service_cidr: str,
-    pod_cidr: str,
-    floating_cidr: str,
-    endpoint_cidrs: str,
+    service_cidr: str | None,
+    pod_cidr: str | None,
+    floating_cidr: str | None,
+    endpoint_cidrs: str | None,
     allow_root_pods: bool,
 ) -> None:
     """Run a region on this machine, until Ctrl-C."""

@@ -124,7 +124,7 @@ def run(settings: Settings, *, why_network: str, why_proxy: str) -> None:
 
 
 def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: str) -> list[str]:
-    """What scripts and people read first. The last two lines can be pasted into a shell."""
+    """What scripts and people read first. The last two lines are for a shell."""
     network, lowest = settings.network, machine.first_open_port()
     lines = [
         click.style(f"ready in {machine.process_age():.2f} s", fg="green", bold=True),
@@ -137,8 +137,13 @@ def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: s
         lines.append(f"nodes       one in each zone of {settings.region}: {', '.join(settings.zones)}")
     if network.mode == "loopback" and lowest > 80:
         lines.append(f"ports       below {lowest} need: sysctl net.ipv4.ip_unprivileged_port_start=80")
+    if network.mode == "loopback" and os.geteuid() == 0 and (shut := _shut_to_nobody()):
+        lines.append(
+            f"pods        run as nobody, who may not enter {shut}: what they need has to lie elsewhere, as in /opt"
+        )
     return [
         *lines,
+        "next        paste these two lines into a second shell; Ctrl-C here ends the region",
         f"export PATH={shlex.quote(str(_commands()))}:$PATH",
         f"export KUBECONFIG={shlex.quote(str(ready.kubeconfig))}",
     ]
@@ -148,6 +153,11 @@ def _ranges(network: Network) -> str:
     """Where the addresses of Services come from."""
     found = {"Services": network.service_ranges, "floating IPs": network.floating_ranges}
     return ", ".join(f"{noun} {', '.join(map(str, each))}" for noun, each in found.items() if each)
+
+
+def _shut_to_nobody() -> Path | None:
+    """A folder that keeps pods from their commands, which begin in ours, or from the interpreter that runs us."""
+    return machine.shut_folder(Path.cwd()) or machine.shut_folder(Path(sys.executable).resolve().parent)
 
 
 def _say(lines: list[str]) -> None:

@@ -118,10 +118,23 @@ def test_the_greeting_says_what_runs_and_why() -> None:
 
 
 def test_the_last_two_lines_can_be_pasted_into_a_shell() -> None:
-    path, kubeconfig = greeting(ready=replace(READY, kubeconfig=Path("/home/two words/kubeconfig")))[-2:]
+    said, path, kubeconfig = greeting(ready=replace(READY, kubeconfig=Path("/home/two words/kubeconfig")))[-3:]
+    assert "paste these two lines" in said
+    assert "Ctrl-C" in said
     assert path.startswith("export PATH=")
     assert path.endswith(":$PATH")
     assert kubeconfig == "export KUBECONFIG='/home/two words/kubeconfig'"
+
+
+@pytest.mark.parametrize(
+    ("account", "shut", "told"), [(0, Path("/root"), True), (0, None, False), (7, Path("/root"), False)]
+)
+def test_root_is_told_where_its_pods_may_not_enter(
+    monkeypatch: pytest.MonkeyPatch, account: int, shut: Path | None, told: bool
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: account)
+    monkeypatch.setattr(machine, "shut_folder", lambda _: shut)
+    assert any(line.startswith("pods ") and "/root" in line for line in greeting()) == told
 
 
 @pytest.mark.parametrize(("lowest", "told"), [(1024, True), (80, False), (1, False)])
