@@ -15,6 +15,7 @@ from agents import Region, alive, eventually, open_to_all, play, process, python
 from pierhead.api import Tree
 from pierhead.api.kinds import CONFIG_MAP, LEASE, NAMESPACE, NODE, POD, SECRET, SERVICE
 from pierhead.errors import ApiError
+from pierhead.node import registration
 
 SERVE = (
     "import http.server, os; "
@@ -38,6 +39,24 @@ def test_a_node_registers_itself_and_says_that_it_lives(tmp_path: Path) -> None:
         assert node["status"]["capacity"]["pods"]
         lease = await region.admin.get(LEASE, "n1", "kube-node-lease")
         assert lease["spec"]["holderIdentity"] == "n1"
+
+    play(tmp_path, scene)
+
+
+def test_a_node_that_somebody_deletes_is_back_at_once(tmp_path: Path) -> None:
+    async def scene(region: Region) -> None:
+        async def ready_again() -> bool:
+            found = await region.admin.list(NODE)
+            return any(each["metadata"]["uid"] != uid and each["status"].get("conditions") for each in found.items)
+
+        async def leased() -> bool:
+            return bool((await region.admin.list(LEASE, "kube-node-lease")).items)
+
+        await eventually(leased)
+        uid = (await region.admin.get(NODE, "n1"))["metadata"]["uid"]
+        await region.admin.delete(NODE, "n1")
+        async with asyncio.timeout(registration.RENEW / 2):
+            await eventually(ready_again)
 
     play(tmp_path, scene)
 
