@@ -41,7 +41,10 @@ def region(*, network: Literal["none", "loopback"] = "none") -> Region:
 
 
 class Region:
-    """A running region. Every call returns when what it did can be seen by any client."""
+    """A running region. Every call blocks until what it did can be seen by any client, and may come from any thread.
+
+    All raise RuntimeError once the region has ended.
+    """
 
     def __init__(self, life: Life, made: tuple[str, int]) -> None:
         """``made``: file and line to name where a region is never closed."""
