@@ -43,7 +43,7 @@ def region(*, network: Literal["none", "loopback"] = "none") -> Region:
 class Region:
     """A running region. Every call blocks until what it did can be seen by any client, and may come from any thread.
 
-    All raise RuntimeError once the region has ended.
+    Once the region has ended, what asks it for something raises RuntimeError.
     """
 
     def __init__(self, life: Life, made: tuple[str, int]) -> None:

@@ -219,6 +219,21 @@ def test_one_that_waits_for_its_finalizers_is_still_owned_and_no_longer_to_be_ha
     floating(scene)
 
 
+def test_who_meant_it_before_takes_nothing_of_one_that_is_going() -> None:
+    async def scene(region: Region) -> None:
+        await made(region, SERVICES, balanced("web", "shop"))
+        await made(region, POOLS, pool("192.0.2.4"))
+        await made(region, FIPS, fip("shop") | {"metadata": {"name": "shop", "finalizers": ["example.com/x"]}})
+        await region.admin("DELETE", f"{FIPS}/shop")
+        grown = {"spec": {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 443}]}}
+        assert (await patched(region, f"{SERVICES}/web", grown)).status == 200
+        assert claims(region.store, "claims/frontend/") == {}
+        assert (await patched(region, f"{FIPS}/shop", {"metadata": {"finalizers": None}})).status == 200
+        check(region.store)
+
+    play(scene)
+
+
 # -- pools --------------------------------------------------------------------------------------------------
 
 
