@@ -13,18 +13,6 @@ from pierhead.testing import Region, region
 MAP: Tree = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"a": "1"}}
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Region]:
-    with region() as found:
-        yield found
-
-
-@pytest.fixture
-def r(shared: Region) -> Iterator[Region]:
-    yield shared
-    shared.reset()
-
-
 @pytest.fixture
 def later() -> Iterator[list[threading.Thread]]:
     """Those who write while the test waits."""
@@ -34,14 +22,14 @@ def later() -> Iterator[list[threading.Thread]]:
         each.join(5)
 
 
-def test_what_is_there_is_answered_at_once(r: Region) -> None:
-    r.apply(MAP)
-    assert r.wait("configmaps", "m", lambda m: m["data"]["a"], timeout=0) == "1"
-    assert r.wait("namespaces", "kube-system", lambda found: found["metadata"]["name"]) == "kube-system"
+def test_what_is_there_is_answered_at_once(pierhead: Region) -> None:
+    pierhead.apply(MAP)
+    assert pierhead.wait("configmaps", "m", lambda m: m["data"]["a"], timeout=0) == "1"
+    assert pierhead.wait("namespaces", "kube-system", lambda found: found["metadata"]["name"]) == "kube-system"
 
 
 def test_what_comes_later_is_waited_for_and_other_objects_do_not_matter(
-    r: Region, later: list[threading.Thread]
+    pierhead: Region, later: list[threading.Thread]
 ) -> None:
     looks: list[Tree] = []
 
@@ -49,41 +37,41 @@ def test_what_comes_later_is_waited_for_and_other_objects_do_not_matter(
         looks.append(found)
         if len(looks) == 1:
             writes = [MAP | {"metadata": {"name": "m2"}}, MAP, MAP | {"data": {"b": "2"}}]
-            later.append(threading.Thread(target=r.apply, args=writes))
+            later.append(threading.Thread(target=pierhead.apply, args=writes))
             later[0].start()
         return str(found["data"]["b"])
 
-    assert r.wait("configmaps", "m", second) == "2"
+    assert pierhead.wait("configmaps", "m", second) == "2"
     assert looks[0] == {}
     assert all(found["metadata"]["name"] == "m" for found in looks[1:])
 
 
-def test_an_empty_one_stands_for_none(r: Region) -> None:
-    assert r.wait("configmaps", "nobody", lambda found: not found, timeout=0)
+def test_an_empty_one_stands_for_none(pierhead: Region) -> None:
+    assert pierhead.wait("configmaps", "nobody", lambda found: not found, timeout=0)
 
 
-def test_who_waits_may_use_the_region(r: Region) -> None:
+def test_who_waits_may_use_the_region(pierhead: Region) -> None:
     def answer(found: Tree) -> bool:
-        return bool(found) or not r.apply(MAP)
+        return bool(found) or not pierhead.apply(MAP)
 
-    assert r.wait("configmaps", "m", answer)
+    assert pierhead.wait("configmaps", "m", answer)
 
 
-def test_in_vain_it_ends_in_time_and_shows_what_was_there_last(r: Region) -> None:
+def test_in_vain_it_ends_in_time_and_shows_what_was_there_last(pierhead: Region) -> None:
     with pytest.raises(TimeoutError, match=r"^configmaps/default/m after 0.01 s: it is not there$"):
-        r.wait("configmaps", "m", lambda m: m["data"], timeout=0.01)
-    r.apply(MAP)
+        pierhead.wait("configmaps", "m", lambda m: m["data"], timeout=0.01)
+    pierhead.apply(MAP)
     with pytest.raises(TimeoutError, match=r'"data":\{"a":"1"\}') as told:
-        r.wait("configmaps", "m", lambda m: m["data"]["b"], timeout=0.01)
+        pierhead.wait("configmaps", "m", lambda m: m["data"]["b"], timeout=0.01)
     assert "managedFields" not in str(told.value)
 
 
-def test_what_is_wrong_with_the_question_is_said(r: Region) -> None:
-    r.apply(MAP)
+def test_what_is_wrong_with_the_question_is_said(pierhead: Region) -> None:
+    pierhead.apply(MAP)
     with pytest.raises(ValueError, match="no resource 'configmap'; there are namespaces,"):
-        r.wait("configmap", "m", bool)
+        pierhead.wait("configmap", "m", bool)
     with pytest.raises(ZeroDivisionError):
-        r.wait("configmaps", "m", lambda _: 1 / 0)
+        pierhead.wait("configmaps", "m", lambda _: 1 / 0)
 
 
 def test_who_waits_when_the_region_ends_is_told_so(later: list[threading.Thread]) -> None:
