@@ -35,7 +35,7 @@ def test_what_a_region_held_is_free_when_it_has_ended() -> None:
 def test_parts_that_are_free_are_given_out_and_never_twice() -> None:
     with tenure.spare() as one, tenure.spare() as other:
         assert not any(mine.overlaps(theirs) for mine in one for theirs in other)
-        assert ranges.choose("loopback", services=one[:1], pods=one[1:2], floating=one[2:])
+        assert ranges.choose("loopback", services=one[:1], pods=one[1:2], floating=one[2:]).pod_ranges == (one.pods,)
 
 
 def test_when_every_part_is_taken_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
