@@ -67,6 +67,8 @@ def test_one_is_created_shown_named_and_deleted(region: Region) -> None:
     assert re.fullmatch(rf"{re.escape(address)} +<none> +20\S+Z +<none>", row)
     assert said(region, "name", address, "the shop") == [f'fip/{address} named "the shop"']
     assert "the shop" in said(region, "get", line)[1]
+    assert said(region, "name", address, "a\n\x1b[2J") == [f'fip/{address} named "a??[2J"']
+    assert len(said(region, "get")) == 2
     assert said(region, "delete", line) == [f"fip/{address} deleted"]
     done = fip(region, "get")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "No resources found.\n")

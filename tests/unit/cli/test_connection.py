@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pierhead.cli.connection import Connection, connected, find
-from pierhead.errors import ApiError, UsageError
+from pierhead.cli.connection import Connection, connected, find, run
+from pierhead.client.client import Client
+from pierhead.errors import ApiError, Cause, UsageError, bad_request, conflict, forbidden, invalid, not_found
 
 PEM = "-----BEGIN CERTIFICATE-----\n"
 
@@ -124,3 +125,31 @@ def test_a_certificate_that_is_none_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match=r"the certificate to trust .* cannot be used"):
         asyncio.run(fail())
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "step"),
+    [
+        (bad_request("unable to parse"), "unable to parse", "write it differently"),
+        (
+            invalid("a", "Pod", "", [Cause("", "no", "spec.x"), Cause("", "too long")]),
+            "spec.x: no",
+            "write it differently",
+        ),
+        (invalid("a", "Pod", "", [Cause("", "no")]), 'Pod "a" is invalid: no', "write it differently"),
+        (forbidden("a", "pods", "", "no"), 'pods "a" is forbidden: no', "whoever runs the region can allow it"),
+        (not_found("a", "pods"), 'pods "a" not found', "is that the right server?"),
+        (conflict("a", "pods", "", "no"), 'Operation cannot be fulfilled on pods "a": no', "try again"),
+        (ApiError(500, "", "oh"), "oh", "try again"),
+    ],
+)
+def test_what_the_api_refuses_is_one_line_and_the_next_step(
+    tmp_path: Path, error: ApiError, line: str, step: str
+) -> None:
+    async def fail(_: Client) -> None:
+        raise error
+
+    with pytest.raises(UsageError) as caught:
+        run(write(tmp_path / "k", cluster={}), "test", fail)
+    assert str(caught.value) == line
+    assert caught.value.hint.startswith(step)
