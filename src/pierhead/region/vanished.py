@@ -35,7 +35,9 @@ async def remove(client: Client, home: Path, present: Sequence[str]) -> None:
 
 
 def _others(home: Path, present: Collection[str]) -> list[Path]:
-    return sorted(found for found in home.iterdir() if found.name not in present) if home.is_dir() else []
+    """What is no directory is nobody's node."""
+    there = home.iterdir() if home.is_dir() else ()
+    return sorted(found for found in there if found.is_dir() and found.name not in present)
 
 
 async def _forget(client: Client, node: str) -> None:
