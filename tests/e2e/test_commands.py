@@ -232,7 +232,8 @@ def test_a_demo_that_is_told_to_end_takes_its_region_with_it(tmp_path: Path) -> 
 def test_the_demo_tells_its_story() -> None:
     done = pierhead("demo", timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ", 0 failures" in done.stdout
+    _, served, bars = re.split(r"What the clients saw: (\d+) thumbnails, 0 failures", done.stdout)
+    assert sum(map(int, re.findall(r"^ +thumbnails-\S+ +(\d+)", bars, re.MULTILINE))) == int(served)
     assert "\x1b" not in done.stdout
 
 
