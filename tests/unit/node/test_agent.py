@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import socket
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -419,6 +420,29 @@ def test_init_containers_come_first_and_all_share_one_address(tmp_path: Path) ->
 
 
 # -- the agent itself ------------------------------------------------------------------------------------------------------
+
+
+def test_an_agent_with_another_range_gives_its_pods_addresses_of_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        region = Region(tmp_path)
+        for name in ("default", "kube-node-lease"):
+            await region.admin.create(NAMESPACE, {"metadata": {"name": name}})
+        for pods in ("127.64.0.0/16", "127.65.0.0/16"):
+            region.pods = ip_network(pods)
+            node = asyncio.ensure_future(region.node())
+            if pods == "127.64.0.0/16":
+                await region.create("web", shell("exec sleep 1000"))
+
+            def moved(pod: Tree) -> bool:
+                return ready(pod) and ip_address(pod["status"]["podIP"]) in region.pods
+
+            found = (await region.until("web", moved))["status"]
+            assert found["podIPs"] == [{"ip": found["podIP"]}]
+            node.cancel()
+            await asyncio.wait([node])
+        region.app.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
 
 
 def test_a_new_agent_starts_its_pods_again_on_their_addresses(tmp_path: Path) -> None:
