@@ -101,6 +101,7 @@ def test_a_bad_option_is_one_clear_line(tmp_path: Path, option: str, value: str,
     ("arguments", "text", "step"),
     [
         (("up", "--network", "host"), "--network host", "loopback"),
+        (("up", "--data-dir", ""), "--data-dir names no directory", "--data-dir DIR"),
         (("up", "--proxy-mode", "nftables"), "--proxy-mode nftables", "userspace"),
         (("up", "--colour"), "--colour", "pierhead up --help"),
         (("apply",), "apply", "pierhead --help"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ def replicated(name: str, replicas: int) -> dict[str, Any]:
             "template": {"metadata": {"labels": APP}, "spec": template["spec"]},
         },
     }
+
+
+def elsewhere(name: str) -> dict[str, Any]:
+    """What runs somewhere and is not ours."""
+    metadata = {"name": name, "labels": {"app": name}, "annotations": {"pierhead.dev/address": "127.71.0.9"}}
+    spec = {"runtimeClassName": "external", "containers": [{"name": "external", "image": "external"}]}
+    return {"metadata": metadata, "spec": spec}
 
 
 def zones_of(home: Namespace) -> dict[str, str]:
@@ -124,6 +132,7 @@ def test_what_ran_in_a_zone_that_is_given_up_runs_elsewhere(tmp_path: Path) -> N
     with running(tmp_path / "d", *options(60), "--zones", "a,b") as region:
         home = Namespace(region, "default")
         home.apply(replicated("web", 2), service("web", [{"port": 8080, "targetPort": 9376}], APP))
+        home.create("pods", elsewhere("db"))
         home.wait_endpoints("web", 2)
         eventually(lambda: set(zones_of(home).values()) == {"a", "b"}, "a pod in each zone")
     with running(tmp_path / "d", *options(60), "--zones", "a") as region:
@@ -131,6 +140,10 @@ def test_what_ran_in_a_zone_that_is_given_up_runs_elsewhere(tmp_path: Path) -> N
         eventually(lambda: len(zones_of(home)) == 2 and set(zones_of(home).values()) == {"a"}, "both pods in zone a")
         assert [node["metadata"]["name"] for node in nodes(region)] == ["node-1"]
         eventually(lambda: reports(region) == {"node-1": ["node-1"]}, "the one proxy's report, and no other")
+        eventually(lambda: home.get("pods/db")["status"].get("podIP"), "a look at db")
+        moved = home.get("pods/db")
+        assert (moved["spec"]["nodeName"], moved["status"]["podIP"]) == ("node-1", "127.71.0.9")
+        assert moved["metadata"]["labels"] == {"app": "db"}
 
 
 def test_nodes_that_get_other_parts_of_the_pod_range_say_so(tmp_path: Path) -> None:
@@ -139,6 +152,19 @@ def test_nodes_that_get_other_parts_of_the_pod_range_say_so(tmp_path: Path) -> N
 
     with running(tmp_path / "d", *options(30), "--zones", "b,c") as region:
         half, _ = eventually(lambda: found if len(found := lengths(region)) == 2 else None, "two nodes")
+        home = Namespace(region, "default")
+        home.apply(replicated("web", 2), service("web", [{"port": 8080, "targetPort": 9376}], APP))
+        home.wait_endpoints("web", 2)
     with running(tmp_path / "d", *options(30), "--zones", "a,b,c") as region:
         eventually(lambda: lengths(region) == [half + 1] * 3, "three quarters of the range")
         eventually(lambda: reports(region) == {"node-a": ["node-a", "node-b", "node-c"]}, "the one proxy's report")
+        parts = [ip_network(node["spec"]["podCIDR"]) for node in nodes(region)]
+        home = Namespace(region, "default")
+
+        def where() -> set[bool]:
+            return {any(ip_address(ip) in part for part in parts[1:]) for ip, _ in home.endpoints("web")}
+
+        eventually(lambda: len(home.endpoints("web")) == 2 and where() == {True}, "pods at addresses of their nodes")
+        address = home.cluster_ip("web")
+        eventually(lambda: answers(address, 8080), "an answer")
+        assert len(spread(address, 8080, 40)) == 2

@@ -43,12 +43,14 @@ class Connection:
 
 
 def find(given: Path | None) -> Connection:
-    """``given``, else the first file of ``$KUBECONFIG`` that exists, else the one in the default data directory; its current context.
+    """``given``, else the first file of ``$KUBECONFIG`` that exists, else, where nobody names one, that in the default data
+    directory; its current context.
 
     Raises:
         UsageError: there is none, or it leads nowhere we can go.
     """
-    path = given or next(filter(Path.exists, _named()), directory.default() / "kubeconfig")
+    named = [given] if given else _named() or [directory.default() / "kubeconfig"]
+    path = next(filter(Path.exists, named), named[0])
     try:
         return _read(yaml.safe_load(path.read_text()) or {}, path.parent)
     except FileNotFoundError as error:

@@ -50,7 +50,8 @@ def create(kubeconfig: Path | None, count: int, spec: Tree) -> None:
         except ApiError as error:
             if error.code != 422:
                 raise
-            raise UsageError(f"no floating IP was allocated: {connection.why(error)}", POOLS) from error
+            short = f" ({len(made)} of {count} could be had)" if count > 1 else ""
+            raise UsageError(f"no floating IP was allocated{short}: {connection.why(error)}", POOLS) from error
         _echo(f"fip/{fip['status']['address']}" for fip in made)
 
     connection.run(kubeconfig, "pierhead-fip", work)
@@ -95,7 +96,7 @@ def name(kubeconfig: Path | None, text: str, remark: str) -> None:
         if fip is None:
             raise UsageError(f"there is no fip/{text}", LIST)
         await client.patch(FLOATING_IP, fip.metadata.name, {"spec": {"displayName": remark}})
-        click.echo(f'fip/{text} named "{_printable(remark)}"')
+        click.echo(f'fip/{text} named "{remark}"')
 
     connection.run(kubeconfig, "pierhead-fip", work)
 
@@ -183,16 +184,11 @@ def _table(found: Sequence[FloatingIP], *, wide: bool) -> list[str]:
     for fip in found:
         services = ",".join(fip.status.services) or NONE
         created = fip.metadata.creation_timestamp or ""
-        row = [fip.status.address or PENDING, _printable(fip.spec.display_name) or NONE, created, services]
+        row = [fip.status.address or PENDING, fip.spec.display_name or NONE, created, services]
         rows.append([*row, fip.spec.pool, fip.status.region or NONE, fip.metadata.name])
     rows = rows if wide else [row[:4] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["   ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
-def _printable(text: str) -> str:
-    """A remark is free text of anybody's: it shall neither break the table nor command the terminal."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def _echo(lines: Iterable[str]) -> None:

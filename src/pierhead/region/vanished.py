@@ -1,8 +1,8 @@
 """Nodes that an earlier start had and this one has not: ``--zones`` or ``--node-name`` changed.
 
 Nobody will ever speak for them again, so their pods' processes are ended, their pods and Nodes removed, as an administrator
-does with a machine that is gone for good. What a ReplicaSet keeps then starts elsewhere at once. Of the proxies' reports only
-that of the one proxy which runs now is left.
+does with a machine that is gone for good. What a ReplicaSet keeps then starts elsewhere at once, and an external pod, which ran
+nowhere here, is for another node to look at. Of the proxies' reports only that of the one proxy which runs now is left.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Collection, Coroutine, Sequence
 from pathlib import Path
 
-from pierhead.api import Tree
+from pierhead.api import Tree, external
 from pierhead.api.kinds import NODE, POD, PROXY_STATUS
 from pierhead.client.client import Client
 from pierhead.errors import ApiError
@@ -45,8 +45,18 @@ async def _forget(client: Client, node: str) -> None:
     for pod in (await client.list(POD, fields=f"spec.nodeName={node}")).items:
         meta = pod["metadata"]
         await _delete(client.delete(POD, meta["name"], meta["namespace"], grace=0, uid=meta["uid"]))
+        if pod["spec"].get("runtimeClassName") == external.RUNTIME_CLASS:
+            await client.create(POD, _unbound(pod))
     for kind in (PROXY_STATUS, NODE):
         await _delete(client.delete(kind, node))
+
+
+def _unbound(pod: Tree) -> Tree:
+    """The same pod as its user made it, on no node yet: a binding cannot be changed."""
+    meta = {
+        key: pod["metadata"][key] for key in ("name", "namespace", "labels", "annotations") if key in pod["metadata"]
+    }
+    return {**pod, "metadata": meta, "spec": {key: value for key, value in pod["spec"].items() if key != "nodeName"}}
 
 
 async def _delete(deletion: Coroutine[None, None, Tree]) -> None:

@@ -89,7 +89,7 @@ def test_a_wished_one_under_a_name_of_its_own() -> None:
         (fip("x", pool="small", address="192.0.2.5"), '"x" is invalid: spec.address: Invalid value: "192.0.2.5": is not in pool "small"'),
         (fip("x", pool="going"), '"x" is invalid: spec.pool: Invalid value: "going": pool "going" is being deleted'),
         (fip("x", address="192.0.2.99"), '"x" is invalid: spec.address: Invalid value: "192.0.2.99": pool "going" is being deleted'),
-        (fip(pool="full"), '"" is invalid: metadata.name: Required value: pool "full" has no free address to name it after'),
+        (fip(pool="full"), '"" is invalid: spec.pool: Invalid value: "full": has no free address, and without a name there is nothing to wait under'),
         (fip("a_b"), '"a_b" is invalid: metadata.name: Invalid value: "a_b": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \'-\' or \'.\', and must start and end with an alphanumeric character (e.g. \'example.com\', regex used for validation is \'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\')'),
     ],
 )  # fmt: skip

@@ -52,6 +52,15 @@ def test_the_option_goes_before_the_environment_and_that_before_the_data_directo
     assert find(write(tmp_path / "given", "https://given:1")).url == "https://given:1"
 
 
+def test_who_names_a_file_that_is_not_there_is_not_led_elsewhere(
+    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(state / "kubeconfig", "https://default:1")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    with pytest.raises(UsageError, match=f"there is no {tmp_path / 'missing'}"):
+        find(None)
+
+
 def test_its_current_context_says_who_asks_whom(tmp_path: Path) -> None:
     assert find(write(tmp_path / "k")) == Connection("https://192.0.2.1:6443", "secret", PEM)
 
