@@ -49,16 +49,17 @@ def choose(
     ``subnets``: those of this machine, where hand-written endpoints may lie unless ``endpoints`` says otherwise.
 
     Raises:
-        UsageError: ranges that overlap, are too small, of doubled families, or that the mode cannot serve.
+        UsageError: ranges that overlap, are too small or too many, or that the mode cannot serve.
     """
     if mode == "none":
-        network = Network("none", services or (OFFLINE_SERVICES,), pods, floating, endpoints, region=region)
+        _check_idle(pods, endpoints)
+        network = Network("none", services or (OFFLINE_SERVICES,), floating_ranges=floating, region=region)
     else:
         network = Network(
             "loopback", services or (LOOPBACK_SERVICES,), pods or (LOOPBACK_PODS,), floating or (LOOPBACK_FLOATING,),
             endpoints or (LOOPBACK, *subnets), region=region,
         )  # fmt: skip
-    _check_families(network)
+    _check_counts(network)
     _check_sizes(network)
     _check_overlaps(network)
     if mode == "loopback":
@@ -89,11 +90,21 @@ def _is_outside(service: Service, network: Network) -> bool:
     return any(not any(address in found for found in network.service_ranges) for address in addresses)
 
 
-def _check_families(network: Network) -> None:
+def _check_idle(pods: Sequence[Range], endpoints: Sequence[Range]) -> None:
+    for option, given, what in (("--pod-cidr", pods, "pods"), ("--endpoint-cidrs", endpoints, "traffic")):
+        if given:
+            raise UsageError(f"--network none has no {what} for {option}", "leave one of the two out")
+
+
+def _check_counts(network: Network) -> None:
     if len(network.service_ranges) > 2 or len(set(network.families)) != len(network.families):
         raise UsageError(
             "--service-cidr takes one range, or two of different families",
             "--service-cidr 10.96.0.0/16,fd00:10:96::/112",
+        )
+    if len(network.pod_ranges) > 1:
+        raise UsageError(
+            "--pod-cidr takes one range, which the nodes of this machine share", f"--pod-cidr {network.pod_ranges[0]}"
         )
 
 

@@ -42,6 +42,7 @@ def test_without_traffic_both_families_are_served() -> None:
         ("127.96.0.0/16", "127.96.3.0/24", "overlap"),
         ("127.96.0.0/30", None, "too small"),
         ("127.96.0.0/16,127.97.0.0/16", None, "different families"),
+        ("127.96.0.0/16", "127.64.0.0/17,127.65.0.0/17", "--pod-cidr takes one range"),
     ],
 )
 def test_loopback_refuses(services: str, pods: str | None, text: str) -> None:
@@ -49,6 +50,14 @@ def test_loopback_refuses(services: str, pods: str | None, text: str) -> None:
     with pytest.raises(UsageError, match=text) as caught:
         ranges.choose("loopback", services=asked, pods=given)
     assert caught.value.hint
+
+
+def test_without_traffic_there_is_nothing_for_the_ranges_of_traffic() -> None:
+    found = ranges.parse("--pod-cidr", "10.64.0.0/16")
+    with pytest.raises(UsageError, match="--network none has no pods for --pod-cidr"):
+        ranges.choose("none", pods=found)
+    with pytest.raises(UsageError, match="--network none has no traffic for --endpoint-cidrs"):
+        ranges.choose("none", endpoints=found)
 
 
 def test_floating_ips_may_be_addresses_of_the_machine_but_nobody_elses() -> None:
