@@ -60,7 +60,9 @@ def _each(source: str, document: yaml.SequenceNode, namespace: str) -> Iterator[
             raise UsageError(f"{source}, line {line}: {error.problem}", SHAPE) from error
         first = lines.setdefault(found.key, line)
         if first != line:
-            raise UsageError(f"{source}, line {line}: pod/{found.name} stands in line {first} already", "name each once")
+            raise UsageError(
+                f"{source}, line {line}: pod/{found.name} stands in line {first} already", "name each once"
+            )
         yield found
 
 
