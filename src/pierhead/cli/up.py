@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Literal
@@ -114,13 +115,22 @@ def run(settings: Settings, *, why_network: str, why_proxy: str) -> None:
 
     Raises:
         UsageError: it could not start.
+        OSError: nobody can be told that it did, and it has ended.
     """
     import uvloop
 
+    unsaid: list[OSError] = []
+
     def greet(ready: Ready) -> None:
-        _say(greeting(settings, ready, why_network=why_network, why_proxy=why_proxy))
+        try:
+            _say(greeting(settings, ready, why_network=why_network, why_proxy=why_proxy))
+        except OSError as error:  # carried past the groups of tasks, which would wrap it
+            unsaid.append(error)
+            signal.raise_signal(signal.SIGTERM)
 
     uvloop.run(until_signalled(run_region(settings, greet), again=lambda: os._exit(1)))
+    if unsaid:
+        raise unsaid[0]
 
 
 def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: str) -> list[str]:
