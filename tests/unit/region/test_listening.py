@@ -10,7 +10,7 @@ import pytest
 
 from pierhead.errors import UsageError
 from pierhead.region import machine, ranges
-from pierhead.region.region import answering, listen, names, url
+from pierhead.region.listening import answering, listen, names, url
 from pierhead.region.settings import Settings
 
 
