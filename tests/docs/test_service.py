@@ -37,7 +37,7 @@ def test_the_command_takes_what_it_is_given(line: str, tmp_path: Path) -> None:
 def test_the_page_installs_what_the_unit_starts() -> None:
     program, _ = started()
     for line in (
-        f"python3 -m venv {program.parents[1]}",
+        f"/usr/bin/python3 -m venv {program.parents[1]}",
         f"{program.with_name('pip')} install .",
         f"--shell /usr/sbin/nologin {DIRECTIVES['User']}",
         "packaging/pierhead.service /etc/systemd/system/pierhead.service",
