@@ -6,20 +6,81 @@ thread. A socket stays in the network namespace in which it was made, whoever us
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Final, Self
 
-from pierhead.errors import KernelError
-from pierhead.wire.netlink import Message, Protocol
+from pierhead.errors import (
+    AnswerLost,
+    GenerationPassed,
+    KernelError,
+    MessageTooLong,
+    NoRoom,
+    NotPermitted,
+    NotSupported,
+    ObjectBusy,
+    ObjectExists,
+    ObjectMissing,
+)
+from pierhead.wire.netlink import Flag, Message, Outcome, Protocol, encode, encode_batch, parse
+
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+SEND_BUFFER: Final = 1 << 28
+"""Bytes; a transaction of 100,000 elements is 5 MB, and the kernel counts its overhead too."""
+RECEIVE_BUFFER: Final = 1 << 22
+DATAGRAM: Final = 1 << 16
+"""Bytes; the kernel makes its answers 32 KiB at most."""
+_LAST_SEQUENCE: Final = 0xFFFFFFFF
+ATTEMPTS: Final = 10
+"""How often a dump is asked that changes while it is read."""
+
+_KINDS: Final[Mapping[int, type[KernelError]]] = {
+    errno.EPERM: NotPermitted,
+    errno.EACCES: NotPermitted,
+    errno.EOPNOTSUPP: NotSupported,
+    errno.EPROTONOSUPPORT: NotSupported,
+    errno.EAFNOSUPPORT: NotSupported,
+    errno.ENOENT: ObjectMissing,
+    errno.ENODEV: ObjectMissing,
+    errno.ESRCH: ObjectMissing,
+    errno.EADDRNOTAVAIL: ObjectMissing,
+    errno.EEXIST: ObjectExists,
+    errno.EBUSY: ObjectBusy,
+    errno.ENFILE: NoRoom,
+    errno.EMFILE: NoRoom,
+    errno.ENOSPC: NoRoom,
+    errno.ENOMEM: NoRoom,
+    errno.EMSGSIZE: MessageTooLong,
+    errno.ERESTART: GenerationPassed,
+    errno.ENOBUFS: AnswerLost,
+}
+
+
+def refusal(number: int, subject: str, text: str = "") -> KernelError:
+    """The kernel's number as an error of ours; ``text``: what the kernel itself says of it."""
+    why = os.strerror(number)
+    return _KINDS.get(number, KernelError)(number, subject, f"{why} ({text})" if text else why)
 
 
 class Netlink:
     """One conversation with the kernel; not for two threads at a time."""
 
     def __init__(self, connection: socket.socket) -> None:
-        """Takes over ``connection``, a bound netlink socket in the namespace that is meant."""
-        raise NotImplementedError
+        """Takes over ``connection``, a netlink socket in the namespace that is meant."""
+        self._socket = connection
+        self._sequence = 0
+        connection.setblocking(False)
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
+            connection.setsockopt(SOL_NETLINK, option, 1)
+        for option, size in ((SO_SNDBUFFORCE, SEND_BUFFER), (SO_RCVBUFFORCE, RECEIVE_BUFFER)):
+            try:
+                connection.setsockopt(socket.SOL_SOCKET, option, size)
+            except PermissionError:  # a user namespace: transactions that are too long will say so
+                break
 
     @classmethod
     def open(cls, protocol: Protocol) -> Self:
@@ -28,7 +89,11 @@ class Netlink:
         Raises:
             NotSupported: this kernel lacks the protocol.
         """
-        raise NotImplementedError
+        subject = f"netlink ({protocol.name.lower()})"
+        try:
+            return cls(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol))
+        except OSError as error:
+            raise refusal(error.errno or 0, subject) from error
 
     def transact(self, messages: Sequence[Message], *, generation: int | None = None) -> None:
         """Commits all of ``messages`` or none, as one nftables transaction. Splitting what is too long is the caller's business: only
@@ -40,15 +105,30 @@ class Netlink:
             GenerationPassed: the ruleset is no longer of ``generation``.
             AnswerLost: whether it was done is unknown.
         """
-        raise NotImplementedError
+        if not messages:
+            return
+        begin = self._take(len(messages) + 2)
+        self._send(encode_batch(messages, begin, generation), f"a transaction of {len(messages)} messages")
+        subjects = ["the transaction", *(message.subject for message in messages), "the transaction"]
+        outcomes = [found for found in self._answers(begin, len(subjects)) if isinstance(found, Outcome)]
+        self._raise_first(outcomes, begin, subjects, ())
+        if not outcomes:
+            raise AnswerLost(0, "the transaction", "the kernel did not answer")
 
     def perform(self, messages: Sequence[Message], *, forgiving: tuple[type[KernelError], ...] = ()) -> None:
         """Does one message after the other (links, routes, conntrack), each for itself, all of them even if one is refused.
 
         Raises:
             KernelError: the first refusal that is none of ``forgiving``.
+            MessageTooLong: the send buffer is smaller than the messages; none was done.
         """
-        raise NotImplementedError
+        first = self._take(len(messages))
+        asked = (Message(each.kind, each.body, each.flags | Flag.ACK) for each in messages)
+        self._send(b"".join(encode(message, first + i) for i, message in enumerate(asked)), f"{len(messages)} messages")
+        outcomes = [found for found in self._answers(first, len(messages)) if isinstance(found, Outcome)]
+        self._raise_first(outcomes, first, [message.subject for message in messages], forgiving)
+        if len(outcomes) < len(messages):
+            raise AnswerLost(0, messages[len(outcomes)].subject, "the kernel did not answer")
 
     def request(self, message: Message) -> list[Message]:
         """The kernel's answer to a question: one message, or all of a dump, which is asked anew when what it shows changed meanwhile.
@@ -57,10 +137,78 @@ class Netlink:
             KernelError: it was refused; ObjectMissing for what is not there.
             AnswerLost: the dump did not fit or kept changing, several times.
         """
-        raise NotImplementedError
+        for _ in range(ATTEMPTS):
+            with suppress(AnswerLost):
+                found = self._ask(message)
+                if found is not None:
+                    return found
+        raise AnswerLost(0, message.subject, f"none of {ATTEMPTS} attempts to read it gave one state of it")
+
+    def _ask(self, message: Message) -> list[Message] | None:
+        """One attempt; None: what was dumped changed meanwhile."""
+        sequence = self._take(1)
+        asked = Message(message.kind, message.body, message.flags | Flag.ACK)
+        self._send(encode(asked, sequence), message.subject)
+        found: list[Message] = []
+        whole = True
+        for answer in self._answers(sequence, 1):
+            if isinstance(answer, Message):
+                found.append(answer)
+                whole = whole and not answer.flags & Flag.DUMP_INTERRUPTED
+            elif answer.errno == errno.EINTR:
+                return None
+            elif answer.errno:
+                raise refusal(answer.errno, message.subject, answer.text)
+            else:
+                return found if whole and not answer.interrupted else None
+        return None
+
+    def _take(self, count: int) -> int:
+        """``count`` sequence numbers nobody has used; answers to earlier ones are told apart by them."""
+        first = self._sequence + 1 if self._sequence + count < _LAST_SEQUENCE else 1
+        self._sequence = first + count - 1
+        return first
+
+    def _send(self, data: bytes, subject: str) -> None:
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise refusal(error.errno or 0, subject) from error
+
+    def _answers(self, first: int, count: int) -> Iterator[Message | Outcome]:
+        """What the kernel has answered to the messages from ``first`` on. All of it is there when ``send`` returns, but for the rest
+        of a dump, which the kernel makes while it is read.
+
+        Raises:
+            AnswerLost: some of it did not fit into the receive buffer.
+        """
+        lost: OSError | None = None
+        while True:
+            try:
+                data = self._socket.recv(DATAGRAM)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise refusal(error.errno or 0, "netlink") from error
+                lost = error
+                continue
+            yield from (answer for sequence, answer in parse(data) if first <= sequence < first + count)
+        if lost:
+            raise AnswerLost(errno.ENOBUFS, "netlink", "answers did not fit into the receive buffer") from lost
+
+    @staticmethod
+    def _raise_first(
+        outcomes: Sequence[Outcome], first: int, subjects: Sequence[str], forgiving: tuple[type[KernelError], ...]
+    ) -> None:
+        for outcome in outcomes:
+            if outcome.errno:
+                error = refusal(outcome.errno, subjects[outcome.sequence - first], outcome.text)
+                if not isinstance(error, forgiving):
+                    raise error
 
     def close(self) -> None:
-        raise NotImplementedError
+        self._socket.close()
 
     def __enter__(self) -> Self:
         return self

@@ -5,10 +5,20 @@ Addresses are packed bytes here, 4 or 16: a dump has tens of thousands and they 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from enum import IntEnum
+from typing import Final, NamedTuple
 
-from pierhead.wire.netlink import Message
-from pierhead.wire.nftables import Family
+from pierhead.errors import AnswerMalformed
+from pierhead.wire.netlink import Flag, Message, attribute, attributes, each, nested, number, u8, u32
+from pierhead.wire.nftables import Family, header
+
+
+class Kind(IntEnum):
+    """IPCTNL_MSG_CT_* within nfnetlink's subsystem 1."""
+
+    NEW = 0x100
+    GET = 0x101
+    DELETE = 0x102
 
 
 class Tuple(NamedTuple):
@@ -31,21 +41,65 @@ class Flow(NamedTuple):
     status: int
     """Bits of ``expressions.Status``."""
     mark: int
-    number: int
-    """The kernel's id of this very entry."""
-    terms: bytes
-    """The original tuple's attribute (and the zone's) as the kernel gave it; ``delete`` sends it back."""
+    name: bytes
+    """The attributes by which the kernel knows this very entry; ``delete`` sends them back."""
+
+
+_ORIGINAL, _REPLY, _STATUS, _MARK, _ID, _ZONE, _FILTER = 1, 2, 3, 8, 12, 18, 25
+_ADDRESSES, _PROTOCOL = 1, 2
+_FILTER_ORIGINAL, _FILTER_REPLY = 1, 2
+_BY_PROTOCOL: Final = 1 << 3
+"""CTA_FILTER_FLAG(CTA_PROTO_NUM)."""
 
 
 def dump(family: Family, protocol: int | None = None) -> Message:
-    """All flows of the family; only those of ``protocol`` where the kernel filters (5.8): look at what comes."""
-    raise NotImplementedError
+    """All flows of the family, or of one protocol; the kernel filters since 5.8, an older one gives all."""
+    terms = b""
+    if protocol is not None:
+        flags = nested(_FILTER, u32(_FILTER_ORIGINAL, _BY_PROTOCOL), u32(_FILTER_REPLY, 0))
+        terms = nested(_ORIGINAL, nested(_PROTOCOL, u8(1, protocol))) + flags
+    return Message(Kind.GET, header(family) + terms, Flag.DUMP, "connection tracking")
 
 
 def read(message: Message) -> Flow:
-    raise NotImplementedError
+    """One entry of a dump.
+
+    Raises:
+        AnswerMalformed: a tuple is missing or has no addresses.
+    """
+    found = attributes(message.body[4:])
+    if _ORIGINAL not in found or _REPLY not in found:
+        raise AnswerMalformed("a flow without its two tuples")
+    name = nested(_ORIGINAL, found[_ORIGINAL]) + b"".join(
+        attribute(kind, found[kind]) for kind in (_ZONE, _ID) if kind in found
+    )
+    status, mark = number(found.get(_STATUS, b"")), number(found.get(_MARK, b""))
+    return Flow(_tuple(found[_ORIGINAL]), _tuple(found[_REPLY]), status, mark, name)
 
 
 def delete(family: Family, flow: Flow) -> Message:
-    """Ends this very entry, not a later one with the same tuple; ObjectMissing when it is gone already."""
-    raise NotImplementedError
+    """Ends this very entry and not a later one with the same tuple; ObjectMissing when it is gone already."""
+    return Message(Kind.DELETE, header(family) + flow.name, 0, "a flow")
+
+
+def _tuple(data: bytes) -> Tuple:
+    source = destination = b""
+    protocol = source_port = destination_port = 0
+    for part, value in each(data):
+        if part == _ADDRESSES:
+            for kind, address in each(value):
+                if kind in (1, 3):
+                    source = address
+                elif kind in (2, 4):
+                    destination = address
+        elif part == _PROTOCOL:
+            for kind, term in each(value):
+                if kind == 1:
+                    protocol = number(term)
+                elif kind == 2:
+                    source_port = number(term)
+                elif kind == 3:
+                    destination_port = number(term)
+    if not source or not destination:
+        raise AnswerMalformed("a tuple without addresses")
+    return Tuple(source, destination, protocol, source_port, destination_port)

@@ -198,6 +198,11 @@ def cmp(value: bytes, operator: Compare = Compare.EQUAL, *, source: int = 1) -> 
     return expression("cmp", be32(1, source), be32(2, operator), nested(3, attribute(1, value)))
 
 
+def interface(name: str) -> bytes:
+    """An interface's name as ``iifname`` and ``oifname`` have it."""
+    return name.encode().ljust(16, b"\0")
+
+
 def bitwise(mask: bytes, xor: bytes = b"", *, source: int = 1, into: int = 1) -> Expression:
     """``(source & mask) ^ xor``; without ``xor`` only the mask."""
     return expression(
