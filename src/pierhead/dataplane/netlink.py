@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Self
@@ -66,10 +67,20 @@ def refusal(number: int, subject: str, text: str = "") -> KernelError:
     return _KINDS.get(number, KernelError)(number, subject, f"{why} ({text})" if text else why)
 
 
+class Connection(typing.Protocol):
+    """What is used of a socket."""
+
+    def setblocking(self, flag: bool, /) -> None: ...
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+    def send(self, data: bytes, /) -> int: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
 class Netlink:
     """One conversation with the kernel; not for two threads at a time."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: Connection) -> None:
         """Takes over ``connection``, a netlink socket in the namespace that is meant."""
         self._socket = connection
         self._sequence = 0
@@ -177,12 +188,8 @@ class Netlink:
 
     def _answers(self, first: int, count: int) -> Iterator[Message | Outcome]:
         """What the kernel has answered to the messages from ``first`` on. All of it is there when ``send`` returns, but for the rest
-        of a dump, which the kernel makes while it is read.
-
-        Raises:
-            AnswerLost: some of it did not fit into the receive buffer.
-        """
-        lost: OSError | None = None
+        of a dump, which the kernel makes while it is read. What did not fit comes last, as the Outcome ENOBUFS."""
+        lost = False
         while True:
             try:
                 data = self._socket.recv(DATAGRAM)
@@ -191,11 +198,11 @@ class Netlink:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise refusal(error.errno or 0, "netlink") from error
-                lost = error
+                lost = True
                 continue
             yield from (answer for sequence, answer in parse(data) if first <= sequence < first + count)
         if lost:
-            raise AnswerLost(errno.ENOBUFS, "netlink", "answers did not fit into the receive buffer") from lost
+            yield Outcome(first, errno.ENOBUFS)
 
     @staticmethod
     def _raise_first(

@@ -113,6 +113,10 @@ def u32(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=I", value))
 
 
+def i32(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=i", value))
+
+
 def be16(kind: int, value: int) -> bytes:
     return attribute(kind, value.to_bytes(2, "big"))
 
