@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
-from netns import MAPPED, network_namespace
+from netns import HOLD, MAPPED, network_namespace
 from pierhead.dataplane.netlink import Netlink
 from pierhead.errors import NotSupported
 from pierhead.wire.listing import ask_generation
@@ -53,6 +53,17 @@ class Namespace:
 
     def nft(self, *words: str) -> str:
         return self.run("nft", *words)
+
+    @contextmanager
+    def another(self) -> Iterator[Namespace]:
+        """A second one, of the same user namespace."""
+        command = [*self.prefix, "unshare", "--net", "sh", "-c", HOLD]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdout
+            assert holder.stdout.readline() == "up\n"
+            found = Namespace((*self.prefix[:-1], str(holder.pid)), self.mapped)
+            with found.opened:
+                yield found
 
     @property
     def file(self) -> str:

@@ -78,7 +78,8 @@ def read(message: Message) -> Flow:
 
 
 def delete(family: Family, flow: Flow) -> Message:
-    """Ends this very entry and not a later one with the same tuple; ObjectMissing when it is gone already."""
+    """Ends this very entry; ObjectMissing when it is gone already. Of a later one with the same tuple the kernel mostly sees that it
+    is another: it goes by the entry's place in memory, which may be used again at once."""
     return Message(Kind.DELETE, header(family) + flow.name, 0, "a flow")
 
 

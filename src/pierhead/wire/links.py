@@ -61,7 +61,6 @@ class End:
     """Bytes; 0: the kernel's own, 1,500."""
     master: int = 0
     """The index of the bridge that it belongs to; 0: none."""
-    up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def add_bridge(name: str) -> Message:
 
 
 def add_veth(here: End, there: End) -> Message:
-    """A pair of links, each the other's far end."""
+    """A pair of links, each the other's far end. Both are down: the kernel cannot make one that is up before it has the other."""
     peer = attribute(_VETH_PEER, _end(there))
     info = nested(_INFO, text(_INFO_KIND, "veth"), nested(_INFO_DATA, peer))
     return _made(_end(here) + info, f"link {here.name}")
@@ -102,10 +101,9 @@ def _made(body: bytes, subject: str) -> Message:
 
 
 def _end(end: End) -> bytes:
-    flags = _UP if end.up else 0
     return b"".join(
         (
-            _IFINFO.pack(0, 0, 0, flags, flags),
+            _IFINFO.pack(0, 0, 0, 0, 0),
             text(_NAME, end.name),
             attribute(_ADDRESS, end.address) if end.address else b"",
             u32(_MTU, end.mtu) if end.mtu else b"",

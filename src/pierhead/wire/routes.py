@@ -155,7 +155,7 @@ _PERMANENT, _PROXY = 0x80, 0x08
 
 
 def add(what: Anything) -> Message:
-    """Makes it; one with the same key that is there already: ObjectExists."""
+    """Makes it; one with the same key that is there already: ObjectExists, but for proxy neighbours, which are simply there."""
     kind, body = _encoded(what)
     return Message(kind, body, Flag.CREATE | Flag.EXCLUSIVE, str(what))
 
