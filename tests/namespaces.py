@@ -37,13 +37,17 @@ class Namespace:
     opened: ExitStack = field(default_factory=ExitStack)
 
     def open(self, protocol: Protocol = Protocol.NETFILTER) -> Netlink:
-        """A socket that lives there, in this process; closed with the namespace."""
+        """A conversation with the kernel of there, in this process; closed with the namespace."""
+        return self.opened.enter_context(Netlink(self.socket(protocol)))
+
+    def socket(self, protocol: Protocol = Protocol.NETFILTER) -> socket.socket:
+        """A netlink socket that was made there and passed to this process."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             command = [*self.prefix, sys.executable, "-I", "-S", "-c", OPEN, str(theirs.fileno()), str(int(protocol))]
             subprocess.run(command, pass_fds=[theirs.fileno()], check=True)
             _, (made,), _, _ = socket.recv_fds(ours, 1, 1)
-        return self.opened.enter_context(Netlink(socket.socket(fileno=made)))
+        return socket.socket(fileno=made)
 
     def run(self, *command: str) -> str:
         """What a command prints that runs there; it must succeed."""

@@ -40,10 +40,11 @@ class Generation:
     """Every commit to any table of the namespace makes a new one."""
 
     number: int
+    """Each is one more than the last; after 2^32 - 1 comes 1."""
     pid: int
-    """Who asks, not who committed: the kernel names the process at the other end of this answer; a notification's names the culprit."""
+    """In a notice: who committed; in the answer to a question: who asks. As the first pid namespace counts."""
     program: str
-    """As ``comm`` has it: 15 characters at most."""
+    """Its name as ``comm`` has it: 15 characters at most."""
 
 
 # -- asking -------------------------------------------------------------------------------------------------
@@ -121,6 +122,7 @@ def read_elements(message: Message) -> Iterator[Held]:
 
 
 def read_generation(message: Message) -> Generation:
+    """From the answer to ``ask_generation``, and from a notice."""
     found = _terms(message)
     return Generation(number(_need(found, 1)), number(found.get(2, b"")), string(found.get(3, b"")))
 

@@ -157,6 +157,7 @@ class Kind(IntEnum):
     NEWSETELEM = 0xA0C
     GETSETELEM = 0xA0D
     DELSETELEM = 0xA0E
+    NEWGEN = 0xA0F
     GETGEN = 0xA10
 
 
