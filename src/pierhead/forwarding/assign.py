@@ -7,20 +7,19 @@ sync later, and an id is given away again only after that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
-from pierhead.forwarding.table import Endpoint, Policy, PortKey
+from pierhead.forwarding.table import Policy, PortKey
 
 IDS: Final = 1 << 19
 SLOTS: Final = 1 << 16
 """Endpoints of one choice at most."""
-
-
-class Socket(NamedTuple):
-    address: str
-    port: int
+Socket: TypeAlias = bytes
+"""Address and port, in the back end's own form: here they are only compared."""
+Slot: TypeAlias = int
+"""``slot(id, number)``. A number and no pair, for there are a hundred thousand."""
 
 
 class Choice(NamedTuple):
@@ -30,49 +29,48 @@ class Choice(NamedTuple):
     policy: Policy
 
 
-class Slot(NamedTuple):
-    id: int
-    number: int
-
-
 @dataclass(slots=True)
 class Assigned:
     id: int
     sockets: list[Socket] = field(default_factory=list)
-    """By slot."""
+    """By the number of their slot."""
 
 
 class Assignment:
-    """Pure state: which ids and slots are in use, and what the changes since the last ``advance`` were."""
+    """Pure state: which ids and slots are in use, and what has changed since the last ``advance``."""
 
     def __init__(self) -> None:
         self._held: dict[Choice, Assigned] = {}
         self._free: list[int] = []
         self._next = 1
-        self._stale: set[Slot] = set()
+        self._unused: set[Slot] = set()
         self._retired: list[int] = []
-        self.changed: dict[Slot, Socket | None] = {}
-        """What slots hold now that held something else at the last ``advance``; None: empty."""
+        self.occupied = 0
+        """Slots that hold something, those to be emptied by the next ``advance`` included."""
+        self.emptied: set[Slot] = set()
+        """Slots that held something else, or something, at the last ``advance``."""
+        self.filled: dict[Slot, Socket] = {}
+        """What slots hold now, of those that held something else or nothing."""
 
     def advance(self) -> None:
         """A new sync begins: what the last one stopped using is emptied, and its ids may be used again."""
-        self.changed = dict.fromkeys(self._stale)
+        self.emptied, self.filled = self._unused, {}
+        self.occupied -= len(self._unused)
         self._free += self._retired
-        self._stale, self._retired = set(), []
+        self._unused, self._retired = set(), []
 
-    def hold(self, choice: Choice, endpoints: Iterable[Endpoint]) -> Assigned:
-        """This choice has these endpoints now.
+    def hold(self, choice: Choice, sockets: Sequence[Socket]) -> Assigned:
+        """This choice has these endpoints now, each once. Said once a sync.
 
         Raises:
             OverflowError: there are more than slots, or no id is left.
         """
-        wanted = dict.fromkeys(Socket(found.address, found.port) for found in endpoints)
-        if len(wanted) > SLOTS:
-            raise OverflowError(f"{len(wanted)} endpoints, {SLOTS} at most")
+        if len(sockets) > SLOTS:
+            raise OverflowError(f"{len(sockets)} endpoints, {SLOTS} at most")
         held = self._held.get(choice)
         if held is None:
             held = self._held[choice] = Assigned(self._take())
-        self._place(held, list(wanted))
+        self._place(held, sockets)
         return held
 
     def release(self, choice: Choice) -> int | None:
@@ -80,15 +78,12 @@ class Assignment:
         held = self._held.pop(choice, None)
         if held is None:
             return None
-        self._stale.update(Slot(held.id, number) for number in range(len(held.sockets)))
+        self._unused.update(slot(held.id, number) for number in range(len(held.sockets)))
         self._retired.append(held.id)
         return held.id
 
     def get(self, choice: Choice) -> Assigned | None:
         return self._held.get(choice)
-
-    def all(self) -> Iterable[Assigned]:
-        return self._held.values()
 
     def _take(self) -> int:
         if self._free:
@@ -99,15 +94,21 @@ class Assignment:
         return self._next - 1
 
     def _place(self, held: Assigned, wanted: Sequence[Socket]) -> None:
-        """Endpoints that stay keep their slots; newcomers fill the holes, then the last ones do."""
-        before, size = held.sockets, len(wanted)
+        """Endpoints that stay keep their slots; the others fill the holes, newcomers and those from above the new end."""
+        before, size, first = held.sockets, len(wanted), slot(held.id, 0)
         staying = set(before[:size]) & set(wanted)
         waiting = iter([found for found in wanted if found not in staying])
         after = [found if found in staying else next(waiting) for found in before[:size]]
-        after += waiting
-        for number, found in enumerate(after):
-            if number >= len(before) or before[number] != found:
-                self.changed[Slot(held.id, number)] = found
-                self._stale.discard(Slot(held.id, number))
-        self._stale.update(Slot(held.id, number) for number in range(size, len(before)))
-        held.sockets = after
+        for number, (old, new) in enumerate(zip(before, after, strict=False)):
+            if old != new:
+                self.emptied.add(first + number)
+                self.filled[first + number] = new
+        grown = list(waiting)
+        self.filled.update(enumerate(grown, first + len(before)))
+        self.occupied += len(grown)
+        self._unused.update(range(first + size, first + len(before)))
+        held.sockets = after + grown
+
+
+def slot(choice: int, number: int) -> Slot:
+    return choice * SLOTS + number

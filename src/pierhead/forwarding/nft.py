@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from pierhead.api.network import Range
-from pierhead.forwarding.assign import Assigned, Assignment, Choice, Slot, Socket
+from pierhead.forwarding.assign import SLOTS, Assigned, Assignment, Choice, Socket
 from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, SetBackends, SetRule
 from pierhead.forwarding.nftlayout import (
     DROP,
@@ -88,7 +88,6 @@ class Compiler:
         self._rules: dict[Frontend, Rule] = {}
         self._backends: dict[PortKey, Backends] = {}
         self._sharing: dict[PortKey, set[Frontend]] = {}
-        self._slots: dict[Slot, Socket] = {}
         self._served: dict[Frontend, _Served] = {}
         self._terms: dict[Terms, int] = {}
         self._sticky: set[int] = set()
@@ -108,7 +107,7 @@ class Compiler:
     @property
     def size(self) -> int:
         """Elements of the fullest set."""
-        return max(len(self._slots), len(self._served))
+        return max(self._assignment.occupied, len(self._served))
 
     def take(self, changes: Iterable[Change]) -> Step:
         """The messages that bring the kernel from the last step to here. ``Reset`` is another compiler."""
@@ -156,7 +155,7 @@ class Compiler:
         """How many elements each set holds that only changes of the table fill."""
         layout, served = self.layout, self._served.values()
         return {
-            layout.endpoints.name: len(self._slots),
+            layout.endpoints.name: self._assignment.occupied,
             layout.frontends.name: len(served),
             layout.strangers.name: sum(1 for found in served if found.stranger),
             layout.guarded.name: sum(1 for found in served if found.guard),
@@ -170,7 +169,7 @@ class Compiler:
             rule = self._rule(frontend)
             serving = self._backends.get(rule.key, NOWHERE).serving if rule else ()
             here = packed(frontend.address), frontend.port
-            found[here] = frozenset((packed(item.address), item.port) for item in self._of_family(serving))
+            found[here] = frozenset((packed(item.address), item.port) for item in serving if self._fits(item.address))
         return found
 
     def _rule(self, frontend: Frontend) -> Rule | None:
@@ -216,15 +215,15 @@ class Compiler:
                 needed.add("Cluster")
         for policy in POLICIES:
             choice = Choice(key, policy)
-            endpoints = self._of_family(backends.chosen(policy)) if policy in needed else ()
+            sockets = self._sockets(backends.chosen(policy)) if policy in needed else []
             held = self._assignment.get(choice)
             before = held.sockets if held else []
-            if not endpoints:
+            if not sockets:
                 number = self._assignment.release(choice)
                 if number is not None and self._affine.pop(number, 0):
                     work.forgotten[number] = None
                 continue
-            held = self._assignment.hold(choice, endpoints)
+            held = self._assignment.hold(choice, sockets)
             self._need(Terms(len(held.sockets), backends.affinity), work)
             self._remember(held, before, backends.affinity, work)
 
@@ -236,7 +235,7 @@ class Compiler:
         if had and not affinity:
             work.forgotten[held.id] = None
         elif had and not set(before) <= set(held.sockets):
-            work.forgotten[held.id] = frozenset(map(_socket, held.sockets))
+            work.forgotten[held.id] = frozenset(held.sockets)
 
     def _need(self, terms: Terms, work: _Work) -> None:
         if terms in self._terms:
@@ -248,19 +247,10 @@ class Compiler:
         work.chains += self.layout.terms_chain(terms, number)
 
     def _fill(self, work: _Work) -> None:
-        slots = self._slots
-        for slot, socket in self._assignment.changed.items():
-            before = slots.get(slot)
-            if before == socket:
-                continue
-            key = _SLOT.pack(*slot)
-            if before is not None:
-                work.endpoints.unset(key)
-            if socket is None:
-                del slots[slot]
-            else:
-                slots[slot] = socket
-                work.endpoints.set(key, _socket(socket))
+        for emptied in self._assignment.emptied:
+            work.endpoints.unset(_SLOT.pack(*divmod(emptied, SLOTS)))
+        for filled, socket in self._assignment.filled.items():
+            work.endpoints.set(_SLOT.pack(*divmod(filled, SLOTS)), socket)
 
     def _concrete(self, frontend: Frontend) -> Iterator[Frontend]:
         """A node port is served at each of the node's addresses."""
@@ -329,8 +319,13 @@ class Compiler:
             work.chains += self.layout.guard_chain(name, sources)
         return self._guards[sources]
 
-    def _of_family(self, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
-        return [found for found in endpoints if (":" in found.address) == self.layout.ground.six]
+    def _sockets(self, endpoints: Iterable[Endpoint]) -> list[Socket]:
+        """Each once, in the form of the map's data; of another family none."""
+        found = (packed(item.address) + _PORT.pack(item.port) for item in endpoints if self._fits(item.address))
+        return list(dict.fromkeys(found))
+
+    def _fits(self, address: str) -> bool:
+        return (":" in address) == self.layout.ground.six
 
 
 class _Edit:
@@ -387,7 +382,3 @@ def _local(backends: Backends) -> set[str]:
 
 def _key(frontend: Frontend) -> bytes:
     return packed(frontend.address) + _FRONTEND.pack(PROTOCOLS.get(frontend.protocol, 0), frontend.port)
-
-
-def _socket(socket: Socket) -> bytes:
-    return packed(socket.address) + _PORT.pack(socket.port)
