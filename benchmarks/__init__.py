@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-NAMES = ("setup", "store", "start", "memory", "create", "get", "list", "endpoint", "proxy", "testing")
+NAMES = ("setup", "store", "start", "memory", "create", "get", "list", "endpoint", "floating", "proxy", "testing")
 
 
 class Figure(NamedTuple):

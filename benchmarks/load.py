@@ -7,6 +7,8 @@ import hashlib
 import json
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -69,5 +71,19 @@ def _ask(arguments: list[str]) -> Load:
 
 def first_answer(address: str, port: int) -> float:
     """Waits for the first good answer of a server; when it came, by CLOCK_MONOTONIC in seconds."""
-    done = subprocess.run([tool(), "await", address, str(port)], stdout=subprocess.PIPE, check=True, timeout=30)
-    return float(done.stdout)
+    with asking(address, port) as answered:
+        return answered()
+
+
+@contextmanager
+def asking(address: str, port: int) -> Iterator[Callable[[], float]]:
+    """Asks a server from here on; what it gives waits for the first good answer, and says when that came."""
+    with subprocess.Popen([tool(), "await", address, str(port)], stdout=subprocess.PIPE) as process:
+
+        def answered() -> float:
+            return float(process.communicate(timeout=30)[0])
+
+        try:
+            yield answered
+        finally:
+            process.kill()

@@ -23,7 +23,12 @@ from pierhead.errors import ApiError
 from pierhead.node.agent import NodeAgent
 from pierhead.store.memory import MemoryStore
 
-LOOPBACK = Network("loopback", (ip_network("127.96.0.0/16"),), (ip_network("127.64.0.0/16"),))
+LOOPBACK = Network(
+    "loopback",
+    (ip_network("127.96.0.0/16"),),
+    (ip_network("127.64.0.0/16"),),
+    endpoint_ranges=(ip_network("127.0.0.0/8"),),
+)
 
 
 class NoLogs:
@@ -44,7 +49,10 @@ async def eventually(holds: Callable[[], Awaitable[Any]]) -> Any:
 class Region:
     """An API server and a node, ``n1``."""
 
-    def __init__(self, directory: Path, pods: str = "127.64.0.0/16") -> None:
+    def __init__(
+        self, directory: Path, pods: str = "127.64.0.0/16", api: frozenset[tuple[str, int]] = frozenset()
+    ) -> None:
+        self.api = api
         self.directory, self.pods = directory, ip_network(pods)
         self.app = ApiServer(MemoryStore(stamp), LOOPBACK, {"admin": ADMIN, "node": node_identity("n1")}, NoLogs())
         self.admin = Client(InProcess(self.app, "admin"))
@@ -64,6 +72,7 @@ class Region:
             region="r1",
             directory=self.directory / "n1",
             pod_range=self.pods,
+            api=self.api,
         )
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(informers.run())
@@ -133,7 +142,7 @@ class Region:
         return b"".join([chunk async for chunk in chunks]).decode()
 
 
-def play(directory: Path, scene: Callable[[Region], Awaitable[None]], **more: str) -> None:
+def play(directory: Path, scene: Callable[[Region], Awaitable[None]], **more: Any) -> None:
     async def main() -> None:
         region = Region(directory, **more)
         for name in ("default", "kube-node-lease"):

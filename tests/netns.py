@@ -29,3 +29,26 @@ def network_namespace(*, mapped: bool) -> Iterator[tuple[str, ...]]:
             pytest.skip("user namespaces are not allowed here")
         user = ("--user", "--preserve-credentials") if mapped else ()
         yield ("nsenter", *user, "--net", "--target", str(holder.pid))
+
+
+WIRE = "ip link add wire type veth peer name end netns {pid}"
+UP = "ip link set {link} addrgenmode none; ip address add {address}/24 dev {link} && ip link set {link} up"
+"""Without an address of IPv6 nothing goes over a wire that nobody has sent."""
+
+
+@contextmanager
+def neighbour(machine: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """What to put before a command to run it on another host, which has a wire to the machine in a namespace: the machine is
+    192.0.2.10, the other 192.0.2.99."""
+    holder = subprocess.Popen(
+        [*machine, "unshare", "--net", "sh", "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "up\n"
+        user = ("--user", "--preserve-credentials") if "--user" in machine else ()
+        other = ("nsenter", *user, "--net", "--target", str(holder.pid))
+        subprocess.run([*machine, "sh", "-c", WIRE.format(pid=holder.pid)], check=True)
+        for enter, link, address in ((machine, "wire", "192.0.2.10"), (other, "end", "192.0.2.99")):
+            subprocess.run([*enter, "sh", "-c", UP.format(link=link, address=address)], check=True)
+        yield other

@@ -122,7 +122,8 @@ def _message(sources: Sources, name: str) -> Message:
     own = sources.numbers[name]
     fields = {}
     if name in {kind.message for kind in SERVED} | set(ROOTS):
-        fields = {key: Field(key, 0, "string") for key in ("kind", "apiVersion")}
+        common = sources.hand["everywhere"]
+        fields = {key: Field(key, 0, "string", description=common[key]) for key in ("kind", "apiVersion")}
     for key, (number, written) in own.items():
         if EMBEDDED.fullmatch(f"{name}.{key}"):
             inner = written.removeprefix("[]")
@@ -147,6 +148,7 @@ def _field(
     published = schema.get("properties", {}).get(name, {})
     singular_struct = not many and not table and kind not in SCALARS
     struct = name in sources.entry("structs", owner, ())
+    everywhere = sources.hand["everywhere"][name] if inner == f"{META}ObjectMeta" else ""
     go, *values = sources.about("enums", owner, name) or [""]
     required = name in schema.get("required", [])
     return Field(
@@ -165,7 +167,7 @@ def _field(
         default=sources.entry("defaults", owner, {}).get(name),
         enum=tuple(values),
         required=required,
-        description=sources.about("descriptions", owner, name) or "",
+        description=sources.about("descriptions", owner, name) or everywhere,
         go=_go(sources, owner, name, go or inner),
         within=within,
     )

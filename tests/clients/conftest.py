@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from pierhead.testing import region
 from recorded.player import Server
-from running import running
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    options = ("--network", "none", "--service-cidr", "10.96.0.0/16")
-    with running(tmp_path_factory.mktemp("clients"), *options) as region:
-        yield Server(region.url, region.token, region.ca)
+def server() -> Iterator[Server]:
+    with region() as found:
+        yield Server(found.url, found.token, found.ca)

@@ -18,18 +18,13 @@ from typing import Any
 
 import pytest
 
+from clients.kubectls import OWN_WORDS
 from recorded.player import Server, home
 from recorded.recording import Bindings, Comparison, cases, rows
 
 HERE = Path(__file__).parent
 OPEN = rows(HERE / "open.txt")
 CASES = list(cases(HERE / "kubectl.jsonl"))
-OWN_WORDS = re.compile(
-    r"^[WI]\d{4} .* reflector\.go:\d+\] .*very short watch: .*\n"  # its time was up: it ends the watch, and complains of that
-    r"|(?<= deleted) from \S+ namespace(?=\n)",  # since 1.34
-    re.MULTILINE,
-)
-"""What some versions of kubectl add by themselves, whatever the server says; version 1.32 was recorded."""
 
 
 def kubeconfig(server: Server, namespace: str) -> str:

@@ -30,6 +30,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n?", re.MULTILINE)
 UP = re.compile(r"(?:\./dev|pierhead) up\b(.*)")
 FILE = re.compile(r"# (\S+\.yaml)\n")
+OWN = re.compile(r"\b(?:192\.0\.2|127\.71)\.")
 ERRORS = ("Error", "error:", "The ", "pierhead: ", "curl: ")
 TOOLS = {"PATH": f"{PIERHEAD.parent}:{os.environ['PATH']}:/usr/sbin:/sbin"}
 """What the lines that ``up`` prints last make of PATH; ``./dev`` does the same for ``up`` itself."""
@@ -103,9 +104,9 @@ class Machine:
 
 @contextmanager
 def machine(page: str, ranges: Sequence[str]) -> Iterator[Machine]:
-    """This one; or, for a page about a server with the addresses 192.0.2.10 and 192.0.2.11, one that has them. ``ranges``: what keeps
-    a region on this machine apart from others."""
-    if "192.0.2." not in page:
+    """This one; or, for a page that counts on addresses of its own, one with nothing else on it that has 192.0.2.10 and 192.0.2.11
+    besides. ``ranges``: what keeps a region on this machine apart from others."""
+    if not OWN.search(page):
         root = not usable_by_pods()
         yield Machine(options=[*ranges, "--allow-root-pods"] if root else ranges, root_pods=root)
         return

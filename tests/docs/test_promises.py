@@ -40,3 +40,10 @@ def test_no_named_test_is_switched_off(path: str, name: str) -> None:
     (test,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     marks = {found.attr for mark in test.decorator_list for found in ast.walk(mark) if isinstance(found, ast.Attribute)}
     assert not marks & NEVER
+
+
+def test_every_sentence_of_the_documentation_is_promised() -> None:
+    seed = "tests/e2e/test_seed.py"
+    tree = ast.parse((ROOT / seed).read_text())
+    tests = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+    assert tests == {name for path, name in TESTS if path == seed}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from pierhead.cli.commands import commands
 from running import PIERHEAD, ROOT
@@ -16,14 +19,16 @@ DIRECTIVES = dict(line.split("=", 1) for line in UNIT.splitlines() if "=" in lin
 STATE = f"/var/lib/{DIRECTIVES['StateDirectory']}"
 
 
-def started() -> tuple[Path, list[str]]:
-    """The program and its arguments, as systemd makes them of the unit."""
-    program, *arguments = shlex.split(DIRECTIVES["ExecStart"].replace("%S", "/var/lib"))
+def started(line: str = DIRECTIVES["ExecStart"]) -> tuple[Path, list[str]]:
+    """The program and its arguments, as systemd makes them of an ExecStart."""
+    program, *arguments = shlex.split(line.replace("%S", "/var/lib"))
     return Path(program), arguments
 
 
-def test_the_command_takes_what_the_unit_gives() -> None:
-    _, (name, *options) = started()
+@pytest.mark.parametrize("line", [DIRECTIVES["ExecStart"], *re.findall(r"^ExecStart=(.+)$", PAGE, re.MULTILINE)])
+def test_the_command_takes_what_it_is_given(line: str) -> None:
+    program, (name, *options) = started(line)
+    assert program == started()[0]
     with commands.commands[name].make_context(name, options) as context:
         assert context.params["data_dir"] == Path(STATE)
 

@@ -138,6 +138,11 @@ class Namespace:
         eventually(enough, f"{number} endpoints of {name}, but {found}")
         return found
 
+    def ingress(self, name: str) -> list[str]:
+        """The addresses that a Service says it is reached at from outside."""
+        entries = self.get(f"services/{name}")["status"]["loadBalancer"].get("ingress") or []
+        return [str(entry["ip"]) for entry in entries]
+
     def cluster_ip(self, name: str) -> str:
         return str(self.get(f"services/{name}")["spec"]["clusterIP"])
 

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from e2e.backends import Namespace
+from e2e.backends import Namespace, eventually
 from running import Region, ranges, running
 
 NUMBERS = count()
@@ -28,3 +28,15 @@ def home(region: Region) -> Iterator[Namespace]:
     namespace.region.kubectl("create", "namespace", namespace.name)
     yield namespace
     namespace.region.kubectl("delete", "namespace", namespace.name, "--wait=false")
+
+
+@pytest.fixture
+def address(home: Namespace) -> Iterator[str]:
+    """A floating IP of the test's own, given back when no Service of the test uses it any more."""
+    path = "/apis/pierhead.dev/v1/floatingips"
+    status, found = home.region.call("POST", path, {"metadata": {}})
+    assert status == 201, found
+    yield found["status"]["address"]
+    home.kubectl("delete", "services", "--all", "--wait")
+    name = found["metadata"]["name"]
+    eventually(lambda: home.region.call("DELETE", f"{path}/{name}")[0] in (200, 404), f"{name} given back")

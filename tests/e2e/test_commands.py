@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from e2e.backends import Namespace, eventually, service
-from running import PIERHEAD, Region, ranges, running, start
+from running import PIERHEAD, ROOT, Region, ranges, running, start
 
 OFFLINE = ("--network", "none")
 KINDS = ("services", "endpoints")
@@ -86,7 +86,8 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         ("--listen", "6443", "HOST:PORT"),
         ("--service-cidr", "10.96.0.0/33", "--service-cidr"),
         ("--zone", "a b", "label"),
-        ("--node-name", "Node_1", "name"),
+        ("--node-name", "Node_1", "a node's name"),
+        ("--region", "EU", "a region's name"),
     ],
 )
 def test_a_bad_option_is_one_clear_line(tmp_path: Path, option: str, value: str, text: str) -> None:
@@ -117,6 +118,20 @@ def test_alone_it_says_what_it_can_do() -> None:
     done = pierhead()
     assert done.returncode == 0
     assert {"up", "kubeconfig", "demo"} <= set(done.stdout.split())
+
+
+def test_a_checkout_says_what_its_script_can_do() -> None:
+    said = subprocess.run([str(ROOT / "dev"), "help"], capture_output=True, text=True, check=True).stdout
+    done = subprocess.run([str(ROOT / "dev"), "foo"], capture_output=True, text=True, check=False)
+    assert "./dev up" in said
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{said}dev: there is no command foo\n"
+
+
+def test_server_and_node_are_of_one_version(region: Region) -> None:
+    version = region.call("GET", "/version")[1]["gitVersion"]
+    nodes = region.call("GET", "/api/v1/nodes")[1]["items"]
+    assert {node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes} == {version}
 
 
 def test_a_reader_who_has_read_enough_does_not_end_the_region(tmp_path: Path) -> None:

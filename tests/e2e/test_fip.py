@@ -66,8 +66,8 @@ def test_one_is_created_shown_named_and_deleted(region: Region) -> None:
     assert re.split(r" {2,}", head) == ["FIP", "NAME", "CREATED AT", "SERVICES"]
     assert re.fullmatch(rf"{re.escape(address)} +<none> +20\S+Z +<none>", row)
     assert said(region, "name", address, "the shop") == [f'fip/{address} named "the shop"']
-    assert "the shop" in said(region, "get", address)[1]
-    assert said(region, "delete", address) == [f"fip/{address} deleted"]
+    assert "the shop" in said(region, "get", line)[1]
+    assert said(region, "delete", line) == [f"fip/{address} deleted"]
     done = fip(region, "get")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "No resources found.\n")
 

@@ -49,8 +49,6 @@ def test_an_ordinary_user_is_told_the_line_that_allows_port_80_and_it_does(tmp_p
         assert eventually(lambda: why_not(region), "an Event").endswith(f":80 needs root, or: {LINE}")
         assert answered(region) == ""
         subprocess.run([*enter, *LINE.split()], env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}, check=True)
-        # Refused ports are tried again with the next change, and without one every ten seconds.
-        region.kubectl("label", "service", "my-service", "try=again")
         assert eventually(lambda: answered(region), "an answer at port 80").split()[1] == "9376"
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from collections import Counter
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -205,3 +209,145 @@ def test_without_an_endpoint_a_client_is_refused_at_once(home: Namespace) -> Non
     home.wait_endpoints("s", 0)
     with pytest.raises(ConnectionRefusedError):
         ask(home.cluster_ip("s"), 8080)
+
+
+# -- publishing Services --------------------------------------------------------------------------------------
+
+
+def balanced(name: str, port: int, wish: str = "", **spec: Any) -> dict[str, Any]:
+    """A Service of type LoadBalancer for the pods of the app."""
+    asked = {"type": "LoadBalancer"} | ({"loadBalancerIP": wish} if wish else {}) | spec
+    return service(name, [{"port": port, "targetPort": 9376}], APP, **asked)
+
+
+def test_a_service_can_be_exposed_onto_a_floating_ip(home: Namespace, address: str) -> None:
+    """For some parts of your application (e.g. frontends) you may want to expose a Service onto a Floating IP address."""
+    home.apply(pod("p", 9376, APP))
+    home.create("services", balanced("frontend", 8080, address))
+    home.wait_endpoints("frontend", 1)
+    assert eventually(lambda: answers(address, 8080), "an answer").split() == ["p", "9376", "hi"]
+    assert home.ingress("frontend") == [address]
+    assert address in home.kubectl("get", "service", "frontend")
+
+
+def test_a_load_balancer_without_a_wish_is_given_a_floating_ip_of_its_own(home: Namespace) -> None:
+    """LoadBalancer: Exposes the service externally using a floating IP."""
+    home.apply(pod("p", 9376, APP))
+    home.create("services", balanced("s", 8080))
+    (address,) = eventually(lambda: home.ingress("s"), "a floating IP")
+    assert eventually(lambda: answers(address, 8080), "an answer").split()[0] == "p"
+    home.delete("services/s")
+    eventually(lambda: home.call("GET", "services/s")[0] == 404, "the Service gone")
+    owners = home.region.call("GET", "/apis/pierhead.dev/v1/floatingips")[1]["items"]
+    assert address not in {found["status"]["address"] for found in owners}
+    eventually(lambda: not answers(address, 8080), "nobody at its address")
+
+
+def answers_go_on(seen: Counter[tuple[str, str]]) -> None:
+    before = seen.total()
+    eventually(lambda: seen.total() > before + 20, "more answers")
+
+
+def test_to_have_a_floating_ip_the_type_must_be_load_balancer_and_it_may_change_both_ways(
+    home: Namespace, address: str
+) -> None:
+    """To associate a service with a floating IP, the service type must be LoadBalancer."""
+    home.apply(pod("p", 9376, APP))
+    home.create("services", balanced("s", 8080, address, type="ClusterIP"))
+    home.wait_endpoints("s", 1)
+    cluster_ip = home.cluster_ip("s")
+    eventually(lambda: answers(cluster_ip, 8080), "an answer at the cluster IP")
+    with asking(cluster_ip, 8080) as seen:
+        for _ in range(3):
+            assert answers(address, 8080) == ""
+            home.patch("services/s", {"spec": {"type": "LoadBalancer", "loadBalancerIP": address}})
+            eventually(lambda: answers(address, 8080), "an answer at the floating IP")
+            home.patch("services/s", {"spec": {"type": "ClusterIP"}})
+            eventually(lambda: not answers(address, 8080), "nobody at the floating IP")
+            answers_go_on(seen)
+    assert set(seen) == {("p", "9376")}
+    assert home.cluster_ip("s") == cluster_ip
+    assert home.ingress("s") == []
+
+
+def test_a_load_balancer_stands_in_front_of_the_pods_behind_the_service(home: Namespace, address: str) -> None:
+    """In this case, the service acts as a public-facing load balancer in front of the pod fleets behind the service."""
+    home.apply(*(pod(f"p{number}", 9376, APP) for number in range(3)))
+    ports = [{"name": proto.lower(), "protocol": proto, "port": 8080, "targetPort": 9376} for proto in ("TCP", "UDP")]
+    home.create("services", service("s", ports, APP, type="LoadBalancer", loadBalancerIP=address))
+    home.wait_endpoints("s", 3)
+    eventually(lambda: answers(address, 8080), "an answer")
+    counts = spread(address, 8080, 90)
+    assert set(counts) == {"p0", "p1", "p2"}
+    assert min(counts.values()) >= 10
+    assert ask_udp(address, 8080, "datagram").split()[1:] == ["9376", "datagram"]
+    home.delete("pods/p0")
+    eventually(lambda: home.call("GET", "pods/p0")[0] == 404, "one pod gone")
+    assert set(spread(address, 8080, 40)) == {"p1", "p2"}
+
+
+def test_many_services_share_a_floating_ip_while_their_ports_differ(home: Namespace, address: str) -> None:
+    """Pi: several Services can be bound to one floating IP while no (protocol, port) clashes."""
+    home.apply(pod("p", 9376, APP))
+    for number in range(5):
+        home.create("services", balanced(f"s{number}", 8080 + number, address))
+    for number in range(5):
+        assert eventually(partial(answers, address, 8080 + number), "an answer").split()[0] == "p"
+    status, refused = home.call("POST", "services", balanced("late", 8082, address))
+    assert status == 422
+    (cause,) = refused["details"]["causes"]
+    assert cause["field"] == "spec.ports[0]"
+    assert f"TCP port 8082 of {address} is in use by Service {home.name}/s2" in cause["message"]
+    home.create("services", service("udp", [{"port": 8082, "protocol": "UDP", "targetPort": 9376}], APP,
+                                    type="LoadBalancer", loadBalancerIP=address))  # fmt: skip
+    eventually(lambda: home.ingress("udp"), "the same port of another protocol")
+    assert ask_udp(address, 8082).split()[0] == "p"
+
+
+def test_a_service_has_one_floating_ip_at_a_time(home: Namespace, address: str) -> None:
+    """Pi: a Service binds at most one floating IP."""
+    home.apply(pod("p", 9376, APP))
+    home.create("services", balanced("s", 8080))
+    (first,) = eventually(lambda: home.ingress("s"), "a floating IP of its own")
+    eventually(lambda: answers(first, 8080), "an answer")
+    home.patch("services/s", {"spec": {"loadBalancerIP": address}})
+    eventually(lambda: answers(address, 8080), "an answer at the wished one")
+    eventually(lambda: not answers(first, 8080), "nobody at the other")
+    assert home.ingress("s") == [address]
+
+
+def test_a_floating_ip_in_use_is_not_released(home: Namespace, address: str) -> None:
+    """Pi: releasing a floating IP is refused with 409 while any Service uses it; it outlives the Services."""
+    home.create("services", balanced("s", 8080, address))
+    path = f"/apis/pierhead.dev/v1/floatingips/{address}"
+    status, refused = home.region.call("DELETE", path)
+    assert (status, refused["reason"]) == (409, "Conflict")
+    assert f"it is in use by Service {home.name}/s" in refused["message"]
+    home.kubectl("delete", "service", "s", "--wait")
+    assert home.region.call("GET", path)[1]["status"]["address"] == address
+
+
+def test_a_node_port_answers_on_the_machines_own_address(home: Namespace) -> None:
+    """Kubernetes: a NodePort is reached at the node's address; in loopback mode that is 127.0.0.1."""
+    home.apply(pod("p", 9376, APP))
+    made = home.create("services", service("s", [{"port": 8080, "targetPort": 9376}], APP, type="NodePort"))
+    home.wait_endpoints("s", 1)
+    number = made["spec"]["ports"][0]["nodePort"]
+    assert eventually(lambda: answers("127.0.0.1", number), "an answer").split()[0] == "p"
+
+
+def test_a_port_that_somebody_else_holds_is_said_and_served_when_he_leaves(home: Namespace, address: str) -> None:
+    """A policy by which to access them: who answers in the place of the pods is named, and no longer than he is there."""
+    home.apply(pod("p", 9376, APP))
+    with socket.create_server((address, 8080)):
+        home.create("services", balanced("s", 8080, address))
+        home.wait_endpoints("s", 1)
+        fields = "--field-selector=reason=AddressInUse"
+
+        def told() -> str:
+            return home.kubectl("get", "events", fields, "-o", "jsonpath={.items[*].message}")
+
+        text = eventually(told, "an Event")
+        assert f"process {os.getpid()} (" in text
+        assert f"answers at TCP {address}:8080 in place of this Service" in text
+    assert eventually(lambda: answers(address, 8080), "an answer").split()[0] == "p"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -32,6 +33,17 @@ def test_a_service_reaches_a_pod_and_after_a_reset_another(loopback: Region) -> 
     loopback.reset()
     assert answers(address, PORT) == ""
     reached(loopback, "two")
+
+
+def test_floating_ips_are_to_be_had_from_the_first_moment(loopback: Region) -> None:
+    fip = {"apiVersion": "pierhead.dev/v1", "kind": "FloatingIP", "metadata": {"name": "site"}}
+    for _ in range(2):
+        (made,) = loopback.apply(fip)
+        address: str = made["status"]["address"]
+        front = service("web", [{"port": PORT}], {"app": "web"}, type="LoadBalancer", loadBalancerIP="site")
+        loopback.apply(front, pod("one", PORT, {"app": "web"}))
+        eventually(partial(answers, address, PORT), f"one behind {address}")
+        loopback.reset()
 
 
 def test_two_regions_share_the_machine(loopback: Region) -> None:

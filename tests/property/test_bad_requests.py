@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pierhead.api.kinds import KINDS
+from pierhead.api.kinds import SERVED
+from pierhead.apiserver.router import UNSERVED
 from scenes import Region
 
 MEDIA = (
@@ -89,7 +90,9 @@ values = st.recursive(
 objects = st.fixed_dictionaries(
     {"metadata": st.just({"name": "x"})},
     optional={
-        "spec": values,
+        "spec": values
+        | st.fixed_dictionaries({}, optional={"resourceAttributes": values, "nonResourceAttributes": values}),
+        "deleteOptions": values,
         "status": values,
         "data": values,
         "subsets": values,
@@ -106,9 +109,9 @@ queries = st.lists(
 
 @st.composite
 def targets(draw: st.DrawFn) -> str:
-    kind = draw(st.sampled_from(KINDS))
+    kind = draw(st.sampled_from(SERVED))
     name = draw(st.sampled_from(["", "x", "y", "%2F", "default"]))
-    subresource = draw(st.sampled_from(["", *kind.subresources])) if name else ""
+    subresource = draw(st.sampled_from(["", *kind.subresources, *UNSERVED.get(kind.plural, ())])) if name else ""
     return kind.path(draw(st.sampled_from(["default", "none"])), name, subresource)
 
 

@@ -18,13 +18,18 @@ from pierhead.errors import Cause
 FIXED = ("pool", "address", "service")
 """Fields of the spec that say which address this is and whose: they never change."""
 
+NO_NAME = "must be a valid IP address where it has digits and dots only, (e.g. 192.0.2.7)"
+"""Whoever writes 192.0.2.300 means an address, and would be given another."""
+
 
 def floating_ip_name(value: str) -> list[str]:
-    """An address in its one canonical form, as an IPAddress object's name, or a DNS subdomain."""
+    """An address in its one canonical form, as an IPAddress object's name, or a DNS subdomain that is no misspelled address."""
     found = address(value)
-    if found is None:
-        return dns1123_subdomain(value)
-    return [] if str(found) == value else ["must be a canonical format IP address"]
+    if found is not None:
+        return [] if str(found) == value else ["must be a canonical format IP address"]
+    if value and not value.strip("0123456789."):
+        return [NO_NAME]
+    return dns1123_subdomain(value)
 
 
 class FloatingIPStrategy(Strategy):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from pierhead.api import Tree
+from pierhead.api import Tree, external
 from pierhead.api.pods_scheduling import GATED, add_tolerations
 from pierhead.api.pods_update import status_causes, update_causes
 from pierhead.api.pods_validation import spec_causes
@@ -60,7 +60,7 @@ class PodStrategy(Strategy):
 
     def validate(self, obj: Tree, write: Write) -> list[Cause]:
         spec = obj["spec"]
-        causes = [*_annotations(obj["metadata"].get("annotations") or {}), *spec_causes("spec", spec)]
+        causes = [*_annotations(_notes(obj)), *spec_causes("spec", spec)]
         if spec.get("nodeName") and spec.get("schedulingGates"):
             causes.append(forbidden_field("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
         return causes
@@ -70,10 +70,11 @@ class PodStrategy(Strategy):
             return []
         if write.subresource == "status":
             return status_causes(obj, old)
-        return [*_annotations(obj["metadata"].get("annotations") or {}), *update_causes(obj, old)]
+        return [*_annotations(_notes(obj)), *update_causes(obj, old)]
 
     def warnings(self, obj: Tree, old: Tree | None) -> list[str]:
-        return [] if old is not None and old["spec"] == obj["spec"] else spec_warnings("spec", obj["spec"])
+        found = [] if old is not None and old["spec"] == obj["spec"] else spec_warnings("spec", obj["spec"])
+        return found + ([] if old is not None and _notes(old) == _notes(obj) else external.warnings(obj))
 
     def selectable(self, obj: Tree) -> dict[str, str]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -87,6 +88,10 @@ class PodStrategy(Strategy):
             "status.podIP": status.get("podIP") or "",
             "status.nominatedNodeName": status.get("nominatedNodeName") or "",
         }
+
+
+def _notes(obj: Tree) -> Mapping[str, str]:
+    return obj["metadata"].get("annotations") or {}
 
 
 def _annotations(annotations: Mapping[str, str]) -> list[Cause]:

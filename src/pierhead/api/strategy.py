@@ -4,9 +4,10 @@ The order of a write, as the real server has it (visible through which error com
 
 1. decode, prune, table defaults, then ``default``
 2. ``prepare_create`` or ``prepare_update``: drop what this verb may not write, carry over what it must keep, wipe what no longer applies
-3. allocation (Services only, ``core.allocation``)
+3. what the server gives out is filled in (``core.claims.Claimant.allocate``)
 4. ``validate`` or ``validate_update`` of the whole object
-5. the commit
+5. what it needs of other objects is claimed (``Claimant.claim``)
+6. the commit
 
 A strategy is stateless; one instance serves every write.
 """

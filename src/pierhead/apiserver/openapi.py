@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from pierhead import KUBERNETES
 from pierhead.api import Tree, schema
 from pierhead.api.kind import Kind
 from pierhead.api.schema import Field, Message
@@ -56,7 +57,7 @@ _PARAMETERS = {
     "fieldValidation": ("string", "What to do about unknown and repeated fields: Ignore, Warn or Strict."),
     "force": ("boolean", "Apply only: take fields over from their owners."),
 }
-_INFO = {"title": "Pierhead", "version": "v1.36.2"}
+_INFO = {"title": "Pierhead", "version": KUBERNETES}
 _PATCHES = ("json-patch+json", "merge-patch+json", "strategic-merge-patch+json")
 
 

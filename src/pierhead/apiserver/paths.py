@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from pierhead import KUBERNETES
 from pierhead.api import Tree
 from pierhead.api.kind import Kind
 from pierhead.apiserver import answer, discovery, health, openapi
@@ -21,7 +22,7 @@ VERSION: Tree = {
     "emulationMinor": "36",
     "minCompatibilityMajor": "1",
     "minCompatibilityMinor": "35",
-    "gitVersion": "v1.36.2+pierhead",
+    "gitVersion": f"{KUBERNETES}+pierhead",
     "gitCommit": "",
     "gitTreeState": "clean",
     "buildDate": "1970-01-01T00:00:00Z",

@@ -9,6 +9,7 @@ Pi knew an address and a remark, which it called name; here these are ``status.a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -119,7 +120,8 @@ class Pi:
                 made.append(_view(outcome.value))
         except ApiError:
             for fip in made:
-                await self._deletes.remove(_object("delete", fip), DeleteOptions())
+                with contextlib.suppress(ApiError):  # somebody uses it already, or has removed it
+                    await self._deletes.remove(_object("delete", fip), DeleteOptions(uid=fip.metadata.uid))
             raise
         return [self._shown(fip) for fip in made]
 

@@ -56,7 +56,7 @@ class Resources:
         if route.kind.asked:
             return self._reviews.answer(request, route)
         if route.subresource in UNSERVED.get(route.kind.plural, ()):
-            return self._subresources.refuse(route)
+            self._subresources.refuse(route)
         asked = (route.verb, route.subresource)
         if read := self._reads.get(asked):
             return read(self._store, request, route)

@@ -67,7 +67,7 @@ def _who(_: Tree, identity: Identity) -> Tree:
 
 
 def _whether(spec: Tree, identity: Identity) -> Tree:
-    if path := spec.get("nonResourceAttributes"):
+    if (path := spec.get("nonResourceAttributes")) is not None:
         return {"allowed": auth.may_see(identity, path.get("path", ""))}
     wanted = spec["resourceAttributes"]
     names = ("verb", "resource", "group", "subresource", "namespace", "name")

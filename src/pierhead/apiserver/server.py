@@ -38,10 +38,12 @@ STOP_SECONDS = 0.8
 GOODBYE_SECONDS = 0.15
 """And then how long connections may take to say goodbye: a TLS peer that does not read never does."""
 BACKLOG = 1024
-_is_request = re.compile(rb"[!#-'*+.0-9A-Z^-z|~-]+ /").match
-"""Whether this begins with a method, be it one that nobody knows, and a path."""
 KEEP_ALIVE_SECONDS = 120
 """Longer than Go's clients keep an idle connection (90 s), so that they end it, not we."""
+_METHOD_BYTES = 64
+"""Longer than any method."""
+_is_request = re.compile(rb"[!#-'*+.0-9A-Z^-z|~-]+ /").match
+"""Whether this begins with a method, be it one that nobody knows, and a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,10 @@ class Serving:
 
     async def __aenter__(self) -> Serving:
         self._config.load()
-        if sys.platform == "linux":  # connections inherit it from the socket they came in by
+        # Connections inherit options from the socket they came in by. Without this one asyncio's own loop, which looks for the number
+        # of the protocol in a socket, lets the kernel hold the second half of an answer back until the first is acknowledged: 40 ms.
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sys.platform == "linux":
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._limits.unread_seconds * 1000))
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self._config, self._state, self._limits),
@@ -155,7 +160,7 @@ class Connection(HttpToolsProtocol):
         self._header_bytes = 0
         self._in_headers = True
         self._newest = b""
-        """What came last."""
+        """How what came last begins."""
         self.pipe: _Pipe
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -173,7 +178,7 @@ class Connection(HttpToolsProtocol):
         self._state.left.set()
 
     def data_received(self, data: bytes) -> None:
-        self._newest = data
+        self._newest = data[:_METHOD_BYTES]
         if self._in_headers:
             self._header_bytes += len(data)
         super().data_received(data)

@@ -4,6 +4,7 @@ namespaces/finalize; and what is said of those that are not served yet."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NoReturn
 
 import msgspec
 
@@ -33,7 +34,7 @@ BINDING = Kind("", "v1", "Binding", "bindings", "api.core.v1.Binding")
 EVICTION = Kind("policy", "v1", "Eviction", "evictions", "api.policy.v1.Eviction")
 """What these subresources speak; no objects of their own."""
 
-_UNSERVED = {
+_WHY_NOT = {
     "attach": "attaching to a container is not served yet; kubectl logs -f shows what it writes",
     "exec": "running a command in a container is not served yet",
     "portforward": "forwarding a port is not served yet; a pod answers at its own address, status.podIP",
@@ -156,12 +157,12 @@ class Subresources:
 
     # -- what is not served yet -----------------------------------------------------------------------------
 
-    def refuse(self, route: Route) -> Answer:
+    def refuse(self, route: Route) -> NoReturn:
         """Raises: ApiError 400, 404, 501."""
         obj = _decode(found(self._registry.store, replace(route, subresource="")).value)
         if route.kind is POD and not obj["spec"].get("nodeName"):
             raise bad_request(f"pod {route.name} does not have a host assigned")
-        raise ApiError(501, "", _UNSERVED[route.subresource])
+        raise ApiError(501, "", _WHY_NOT[route.subresource])
 
 
 def log_query(request: Request, route: Route, pod: Tree) -> LogQuery:

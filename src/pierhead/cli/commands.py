@@ -8,6 +8,7 @@ import click
 
 from pierhead import __version__
 from pierhead.cli.fip import fip
+from pierhead.cli.register import register, unregister
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -20,7 +21,11 @@ def commands(context: click.Context) -> None:
 
 
 @commands.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), help="State, credentials, logs of pods.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="State, credentials, logs of pods.  [default: $XDG_STATE_HOME/pierhead; for root /var/lib/pierhead]",
+)
 @click.option(
     "--listen", default="127.0.0.1:6443", show_default=True, metavar="HOST:PORT", help="Port 0 picks a free one."
 )
@@ -33,12 +38,13 @@ def commands(context: click.Context) -> None:
 )
 @click.option("--proxy-mode", default="auto", show_default=True, metavar="[auto|userspace]")
 @click.option("--region", default="local", show_default=True, help="The region label of the node.")
-@click.option("--zone", default="local-a", show_default=True, help="The zone label of the node.")
-@click.option("--node-name", default="node-1", show_default=True)
-@click.option("--service-cidr", default="", metavar="C4[,C6]", help="Where cluster IPs come from.")
-@click.option("--pod-cidr", default="", metavar="CIDR", help="Where pod addresses come from.")
-@click.option("--floating-cidr", default="", metavar="CIDR,…", help="What the default pool of floating IPs gives out.")
-@click.option("--endpoint-cidrs", default="", metavar="CIDR,…", help="Where hand-written endpoints may lie.")
+@click.option("--zone", metavar="Z", help="The zone label of the node.  [default: local-a]")
+@click.option("--zones", metavar="Z1,Z2,…", help="A node for each of these zones, all of them in this process.")
+@click.option("--node-name", metavar="N", help="[default: node-1; with --zones: node, for node-Z1, node-Z2, …]")
+@click.option("--service-cidr", metavar="C4[,C6]", help="Where cluster IPs come from.")
+@click.option("--pod-cidr", metavar="CIDR", help="Where pod addresses come from.")
+@click.option("--floating-cidr", metavar="CIDR,…", help="What the default pool of floating IPs gives out.")
+@click.option("--endpoint-cidrs", metavar="CIDR,…", help="Where hand-written endpoints may lie.")
 @click.option("--allow-root-pods", is_flag=True, help="As root: pods may ask for runAsUser 0; else they run as nobody.")
 def up(
     *,
@@ -47,12 +53,13 @@ def up(
     network: str,
     proxy_mode: str,
     region: str,
-    zone: str,
-    node_name: str,
-    service_cidr: str,
-    pod_cidr: str,
-    floating_cidr: str,
-    endpoint_cidrs: str,
+    zone: str | None,
+    zones: str | None,
+    node_name: str | None,
+    service_cidr: str | None,
+    pod_cidr: str | None,
+    floating_cidr: str | None,
+    endpoint_cidrs: str | None,
     allow_root_pods: bool,
 ) -> None:
     """Run a region on this machine, until Ctrl-C."""
@@ -70,7 +77,7 @@ def up(
         floating=ranges.parse("--floating-cidr", floating_cidr),
         endpoints=ranges.parse("--endpoint-cidrs", endpoint_cidrs),
         subnets=machine.subnets(),
-        region=command.label("--region", region),
+        region=command.name("--region", region, "region"),
     )
     settings = Settings(
         data_dir=(data_dir or directory.default()).absolute(),
@@ -78,8 +85,8 @@ def up(
         port=port,
         network=ground,
         region=ground.region,
-        zone=command.label("--zone", zone),
-        node_name=command.name("--node-name", node_name),
+        zones=command.choose_zones(zone, zones, mode),
+        node_name="" if node_name is None else command.name("--node-name", node_name, "node"),
         root_pods=allow_root_pods,
     )
     command.run(settings, why_network=why_network, why_proxy=why_proxy)
@@ -103,6 +110,8 @@ def demo() -> None:
 
 
 commands.add_command(fip)
+commands.add_command(register)
+commands.add_command(unregister)
 
 
 @commands.command()

@@ -25,6 +25,7 @@ from pierhead.cli.signals import until_signalled
 from pierhead.client.client import Client
 from pierhead.client.http import Http
 from pierhead.errors import UsageError
+from pierhead.region import tenure
 
 if TYPE_CHECKING:
     from pierhead.cli.clients import Clients
@@ -212,8 +213,11 @@ async def _until(check: Callable[[], Awaitable[bool]], what: str) -> None:
 @asynccontextmanager
 async def _region(directory: Path) -> AsyncIterator[tuple[Client, list[str]]]:
     """``pierhead up`` in a process of its own, and a client of it."""
-    allow = ["--allow-root-pods"] if os.geteuid() == 0 else []
-    command = [sys.executable, "-m", "pierhead", "up", "--data-dir", str(directory), "--listen", "127.0.0.1:0", *allow]
+    with tenure.spare() as part:
+        options = ["--data-dir", str(directory), "--listen", "127.0.0.1:0", *part.options]
+    if os.geteuid() == 0:
+        options.append("--allow-root-pods")
+    command = [sys.executable, "-m", "pierhead", "up", *options]
     # In a process group of its own: Ctrl-C is for the story, which then ends the region once and waits for it.
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, process_group=0)
     try:

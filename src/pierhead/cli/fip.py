@@ -15,6 +15,11 @@ KUBECONFIG = click.option(
 )
 
 
+def plain(text: str) -> str:
+    """The address itself of what ``create`` prints."""
+    return text.removeprefix("fip/")
+
+
 @click.group()
 def fip() -> None:
     """Floating IPs: addresses that outsiders reach, and Services use."""
@@ -22,7 +27,7 @@ def fip() -> None:
 
 @fip.command()
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How many.")
-@click.option("--address", default="", help="Which one, when it must be that.")
+@click.option("--address", type=plain, metavar="ADDRESS", default="", help="Which one, when it must be that.")
 @click.option("--name", default="", help="A remark.")
 @click.option("--pool", default="", help="Default: the pool named default, or the only one.")
 @KUBECONFIG
@@ -35,7 +40,7 @@ def create(*, count: int, address: str, name: str, pool: str, kubeconfig: Path |
 
 
 @fip.command()
-@click.argument("addresses", nargs=-1, metavar="[ADDRESS]…")
+@click.argument("addresses", type=plain, nargs=-1, metavar="[ADDRESS]…")
 @click.option("-o", "--output", type=click.Choice(("wide", "json", "ip")))
 @KUBECONFIG
 def get(*, addresses: tuple[str, ...], output: str | None, kubeconfig: Path | None) -> None:
@@ -46,7 +51,7 @@ def get(*, addresses: tuple[str, ...], output: str | None, kubeconfig: Path | No
 
 
 @fip.command()
-@click.argument("address")
+@click.argument("address", type=plain, metavar="ADDRESS")
 @click.argument("name")
 @KUBECONFIG
 def name(*, address: str, name: str, kubeconfig: Path | None) -> None:
@@ -57,7 +62,7 @@ def name(*, address: str, name: str, kubeconfig: Path | None) -> None:
 
 
 @fip.command()
-@click.argument("addresses", nargs=-1, metavar="[ADDRESS]…")
+@click.argument("addresses", type=plain, nargs=-1, metavar="[ADDRESS]…")
 @click.option("--all", "every", is_flag=True, help="Each that does not belong to a Service alone.")
 @KUBECONFIG
 def delete(*, addresses: tuple[str, ...], every: bool, kubeconfig: Path | None) -> None:

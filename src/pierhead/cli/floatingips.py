@@ -156,7 +156,6 @@ def _order(fip: FloatingIP) -> tuple[int, int, str]:
 
 def _find(text: str, every: Sequence[FloatingIP]) -> FloatingIP | None:
     """By its address, however that is written, or by the name of its object."""
-    text = text.removeprefix("fip/")
     ip = str(address(text) or "")
     return next((fip for fip in every if fip.metadata.name == text or (ip and fip.status.address == ip)), None)
 
@@ -210,7 +209,8 @@ def _run(kubeconfig: Path | None, work: Work) -> None:
                 raise UsageError(
                     "this server knows no floating IPs", "is the kubeconfig that of a region of pierhead?"
                 ) from error
-            raise UsageError(_why(error), "") from error
+            again = "try again" if error.code in (409, 429, 500, 504) else "whoever runs the region can allow it"
+            raise UsageError(_why(error), again) from error
 
     asyncio.run(run())
 

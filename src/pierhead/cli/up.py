@@ -11,12 +11,15 @@ from typing import Literal
 
 import click
 
+from pierhead.api.network import Network
 from pierhead.api.rules import dns1123_subdomain, label_value
 from pierhead.cli.signals import until_signalled
 from pierhead.errors import UsageError
 from pierhead.region import machine
 from pierhead.region.region import Ready, run_region
 from pierhead.region.settings import Settings
+
+DEFAULT_ZONES = ("local-a",)
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -65,25 +68,44 @@ def choose_proxy(asked: str, network: Literal["none", "loopback"]) -> str:
     return "userspace (as asked)" if asked == "userspace" else "userspace (auto: the one that loopback can use)"
 
 
+def choose_zones(zone: str | None, zones: str | None, network: Literal["none", "loopback"]) -> tuple[str, ...]:
+    """The zones in which there is a node, in the order asked for.
+
+    Raises:
+        UsageError: both options at once, no nodes to be in zones, an empty or doubled zone, or one that no label can hold.
+    """
+    if zones is None:
+        return (label("--zone", zone),) if zone is not None else DEFAULT_ZONES
+    if zone is not None:
+        raise UsageError("--zone is for one node, --zones for several", "leave one of the two out")
+    if network == "none":
+        raise UsageError("--network none has no nodes to be in --zones", "leave one of the two out")
+    found = tuple(name("--zones", part.strip(), "zone") for part in zones.split(","))
+    doubled = next((part for part in found if found.count(part) > 1), None)
+    if doubled:
+        raise UsageError(f"--zones {zones} names {doubled} twice", "name each zone once: --zones a,b,c")
+    return found
+
+
 def label(option: str, text: str) -> str:
     """A value that may stand in a label of a node.
 
     Raises:
         UsageError: it may not.
     """
-    if label_value(text):
+    if not text or label_value(text):
         raise UsageError(f"{option} {text!r} cannot be a label value", "use letters, digits, '-', '_' and '.'")
     return text
 
 
-def name(option: str, text: str) -> str:
-    """The name of a node, which also stands in one of its labels.
+def name(option: str, text: str, noun: str) -> str:
+    """The name of a node, a zone or a region (the ``noun``): it stands in labels and in names of objects.
 
     Raises:
         UsageError: it may not be one.
     """
     if dns1123_subdomain(text) or label_value(text):
-        raise UsageError(f"{option} {text!r} cannot be a node's name", "use lower-case letters, digits, '-' and '.'")
+        raise UsageError(f"{option} {text!r} cannot be a {noun}'s name", "use lower-case letters, digits, '-' and '.'")
     return text
 
 
@@ -102,22 +124,40 @@ def run(settings: Settings, *, why_network: str, why_proxy: str) -> None:
 
 
 def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: str) -> list[str]:
-    """What scripts and people read first. The last two lines can be pasted into a shell."""
+    """What scripts and people read first. The last two lines are for a shell."""
     network, lowest = settings.network, machine.first_open_port()
     lines = [
         click.style(f"ready in {machine.process_age():.2f} s", fg="green", bold=True),
         f"API         {ready.url}",
         f"kubeconfig  {ready.kubeconfig}",
-        f"network     {network.mode} ({why_network}); Services {', '.join(map(str, network.service_ranges))}",
+        f"network     {network.mode} ({why_network}); {_ranges(network)}",
         f"proxy       {why_proxy}",
     ]
+    if len(settings.zones) > 1:
+        lines.append(f"nodes       one in each zone of {settings.region}: {', '.join(settings.zones)}")
     if network.mode == "loopback" and lowest > 80:
         lines.append(f"ports       below {lowest} need: sysctl net.ipv4.ip_unprivileged_port_start=80")
+    if network.mode == "loopback" and os.geteuid() == 0 and (shut := _shut_to_nobody()):
+        lines.append(
+            f"pods        run as nobody, who may not enter {shut}: what they need has to lie elsewhere, as in /opt"
+        )
     return [
         *lines,
+        "next        paste these two lines into a second shell; Ctrl-C here ends the region",
         f"export PATH={shlex.quote(str(_commands()))}:$PATH",
         f"export KUBECONFIG={shlex.quote(str(ready.kubeconfig))}",
     ]
+
+
+def _ranges(network: Network) -> str:
+    """Where the addresses of Services come from."""
+    found = {"Services": network.service_ranges, "floating IPs": network.floating_ranges}
+    return ", ".join(f"{noun} {', '.join(map(str, each))}" for noun, each in found.items() if each)
+
+
+def _shut_to_nobody() -> Path | None:
+    """A folder that keeps pods from their commands, which begin in ours, or from the interpreter that runs us."""
+    return machine.shut_folder(Path.cwd()) or machine.shut_folder(Path(sys.executable).resolve().parent)
 
 
 def _say(lines: list[str]) -> None:

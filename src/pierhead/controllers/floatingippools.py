@@ -68,7 +68,8 @@ class FloatingIPPools(Loop):
         except ApiError as error:
             if error.code != 422:
                 raise
-            problem = defaultpool.refused(self._ranges, error.message)
+            causes = [cause["message"] for cause in (error.details or {}).get("causes") or []]
+            problem = defaultpool.refused(self._ranges, causes)
         if problem:
             log.warning("%s", problem)
             if found is not None:
@@ -87,7 +88,7 @@ class FloatingIPPools(Loop):
     def _look_for_nodes(self, pool: FloatingIPPool) -> None:
         zones = pool.spec.zones
         if zones and pool.spec.region == self._region and not any(node.zone in zones for node in self._nodes.list()):
-            text = f"no node is in {' or '.join(zones)}: nobody answers at the addresses of this pool until one is"
+            text = f"no node is in {' or '.join(zones)}, where these addresses belong: start one there, or change spec.zones"
             self._recorder.note(FLOATING_IP_POOL, pool, "NoNodeInZones", text)
 
     # -- who has to look again ----------------------------------------------------------------------------------

@@ -90,17 +90,16 @@ class FloatingIPs(Loop):
     # -- who has to look again ----------------------------------------------------------------------------------
 
     def _fip_changed(self, change: Change[FloatingIP]) -> None:
+        """One that is gone, or waits no longer, lets the next one try; which, once served, lets the next one try."""
         self.queue.add(change.latest.metadata.name)
-        if change.new is None and change.latest.status.address:
-            self._look_for_those_who_wait(change.latest.spec.pool)
+        if change.old is not None and (change.new is None or not change.old.status.address):
+            for fip in self._ownership.pending(change.old.spec.pool)[:1]:
+                self.queue.add(fip.metadata.name)
 
     def _pool_changed(self, change: Change[FloatingIPPool]) -> None:
         if change.old is None or change.new is None or change.old.spec != change.new.spec:
-            self._look_for_those_who_wait(change.latest.metadata.name)
-
-    def _look_for_those_who_wait(self, pool: str) -> None:
-        for fip in self._ownership.pending(pool):
-            self.queue.add(fip.metadata.name)
+            for fip in self._ownership.pending(change.latest.metadata.name):
+                self.queue.add(fip.metadata.name)
 
     def _service_changed(self, change: Change[Service]) -> None:
         for name in self._ownership.concerned(change):

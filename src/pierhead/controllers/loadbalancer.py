@@ -12,7 +12,7 @@ from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
-from pierhead.controllers.loop import Loop, accepting, split
+from pierhead.controllers.loop import Loop, split
 from pierhead.controllers.ownership import Ownership
 from pierhead.core.floating import is_ours, owned_name
 from pierhead.core.loadbalancer import (
@@ -91,6 +91,10 @@ class LoadBalancers(Loop):
                 self._recorder.note(SERVICE, service, "DeletingLoadBalancer", "Deleting load balancer", type="Normal")
                 await self._write_ingress(service, ())
             case Release():
+                if not service.metadata.deletion_timestamp:  # its new type has emptied the status already
+                    self._recorder.note(
+                        SERVICE, service, "DeletingLoadBalancer", "Deleting load balancer", type="Normal"
+                    )
                 left = [found for found in service.metadata.finalizers if found != FINALIZER]
                 await self._write(service, finalizers=left)
 
@@ -107,8 +111,11 @@ class LoadBalancers(Loop):
 
     async def _own(self, service: Service, pool: str) -> None:
         body = {"metadata": {"name": owned_name(service)}, "spec": {"pool": pool, "service": service.key}}
-        with accepting(409):
+        try:
             await self._client.create(FLOATING_IP, body)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
         await self._fips.until(lambda: self._ownership.named(owned_name(service)) is not None)
 
     async def _write(self, service: Service, **metadata: object) -> None:

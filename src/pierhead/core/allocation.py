@@ -48,7 +48,7 @@ class Claims(Protocol):
 
 
 def allocate(
-    obj: Tree, old: Tree | None, network: Network, claims: Claims, pick: Pick, dry_run: bool = False
+    obj: Tree, old: Tree | None, network: Network, claims: Claims, pick: Pick, *, dry_run: bool = False
 ) -> Allocation:
     """Fills families, cluster IPs and node ports of a Service in place; ``old`` is None at creation.
 

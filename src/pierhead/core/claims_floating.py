@@ -62,10 +62,12 @@ class FloatingIPClaims(Claimant):
         ip = (obj.get("status") or {}).get("address") or ""
         if old is None or not ip or ip == (old.get("status") or {}).get("address"):
             return Allocation()
-        pool = next((pool for pool in ground.pools() if pool.metadata.name == obj["spec"].get("pool")), None)
-        found = address(ip)
-        if pool is None or found is None or pool.spec.region != write.network.region or not in_pool(pool, found):
-            raise _invalid(obj, invalid_value("status.address", ip, f'is not in pool "{obj["spec"].get("pool")}"'))
+        name = obj["spec"].get("pool") or ""
+        pool = _named(name, ground)
+        if pool is None or pool_of(ip, [pool]) is None:
+            raise _invalid(obj, invalid_value("status.address", ip, f'is not in pool "{name}"'))
+        if why := _closed(pool, write.network.region):
+            raise _invalid(obj, invalid_value("status.address", ip, why))
         return _own(obj, ip, write, ground, "status.address")
 
     def leave(self, obj: Tree | None, old: Tree, ground: Ground) -> Allocation:
@@ -90,7 +92,7 @@ def _pool_for(obj: Tree, region: str, ground: Ground) -> FloatingIPPool:
     """
     name, wish, pools = obj["spec"].get("pool") or "", obj["spec"].get("address") or "", ground.pools()
     if name:
-        return _named_pool(obj, region, ground)
+        return _wanted_pool(obj, region, ground)
     if not wish:
         pool = default_pool(pools, region)
         if pool is None:
@@ -102,9 +104,9 @@ def _pool_for(obj: Tree, region: str, ground: Ground) -> FloatingIPPool:
     return pool
 
 
-def _named_pool(obj: Tree, region: str, ground: Ground) -> FloatingIPPool:
+def _wanted_pool(obj: Tree, region: str, ground: Ground) -> FloatingIPPool:
     name, wish = obj["spec"]["pool"], obj["spec"].get("address") or ""
-    pool = next((pool for pool in ground.pools() if pool.metadata.name == name), None)
+    pool = _named(name, ground)
     if pool is None:
         raise _invalid(obj, not_found_value("spec.pool", name))
     if why := _closed(pool, region):
@@ -112,6 +114,10 @@ def _named_pool(obj: Tree, region: str, ground: Ground) -> FloatingIPPool:
     if wish and pool_of(wish, [pool]) is None:
         raise _invalid(obj, invalid_value("spec.address", wish, f'is not in pool "{name}"'))
     return pool
+
+
+def _named(name: str, ground: Ground) -> FloatingIPPool | None:
+    return next((pool for pool in ground.pools() if pool.metadata.name == name), None)
 
 
 def _closed(pool: FloatingIPPool, region: str) -> str:

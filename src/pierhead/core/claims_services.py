@@ -31,7 +31,7 @@ class ServiceClaims(Claimant):
     """Cluster IPs and node ports are fixed by a Service's own writes; its floating IP by those, or when the controller binds it."""
 
     def allocate(self, obj: Tree, old: Tree | None, write: Write, ground: Ground) -> Allocation:
-        return allocate(obj, old, write.network, ground, ground.pick, write.dry_run)
+        return allocate(obj, old, write.network, ground, ground.pick, dry_run=write.dry_run)
 
     def claim(self, obj: Tree, old: Tree | None, write: Write, ground: Ground) -> Allocation:
         new, before = _view(obj), _view(old or _NOTHING)

@@ -15,6 +15,8 @@ from pierhead.core.floating import DEFAULT_POOL, other_region
 STARTED_WITH = "pierhead.dev/floating-cidr"
 """The annotation that keeps which ranges the pool was made from, with commas between them."""
 
+SHOWN = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -46,6 +48,8 @@ def start(found: FloatingIPPool | None, ranges: Sequence[str], region: str) -> S
     return Start(change=wanted)
 
 
-def refused(ranges: Sequence[str], message: str) -> str:
-    """What to say when the API server refused it. ``message``: of its answer."""
-    return f"--floating-cidr {','.join(ranges)} cannot be had, the pool stays as it is: {message}"
+def refused(ranges: Sequence[str], causes: Sequence[str]) -> str:
+    """What to say when the API server refused it. ``causes``: its reasons; of many only the first are repeated."""
+    reasons = [cause.rpartition("]: ")[2] for cause in causes]  # without the ranges, which have just been named
+    more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+    return f"--floating-cidr {','.join(ranges)} cannot be had, and the pool stays as it is: {'; '.join(reasons[:SHOWN])}{more}"

@@ -15,7 +15,8 @@ from typing import Protocol
 
 from pierhead.api.addressranges import AddressRange, parse
 from pierhead.api.floatingippools import LARGEST_COUNT
-from pierhead.api.rules import Address, address, dns1123_subdomain, family, ip_address
+from pierhead.api.floatingips import floating_ip_name
+from pierhead.api.rules import Address, address, family, ip_address
 from pierhead.api.services_spec import LOAD_BALANCER
 from pierhead.api.views import FloatingIP, FloatingIPPool, Service
 from pierhead.core.pools import Pick
@@ -84,11 +85,13 @@ def default_pool(pools: Iterable[FloatingIPPool], region: str, wanted: str = "")
 
 
 def next_free(pool: FloatingIPPool, used: Collection[str], pick: Pick) -> str | None:
-    """Any free address of a pool, each as likely as every other; None when none is free.
+    """Any free address of a pool, each as likely as every other; None when none is free, or the pool is being deleted.
 
     ``used``: addresses that somebody owns, of this pool or others, in canonical form. Chance keeps an address that was just
     given back, which clients may still remember, from being the next one given out.
     """
+    if pool.metadata.deletion_timestamp:
+        return None
     size = size_of(pool)
     for _ in range(GUESSES):
         ip = str(_nth(pool, (), pick(size)))
@@ -235,11 +238,9 @@ def resolve(service: Service, pools: Sequence[FloatingIPPool], fips: FloatingIPs
 
 
 def _malformed(wish: str) -> str:
-    """Digits and dots that make no address are a misspelled one, though a name might look so."""
     if address(wish):
         return next(iter(ip_address(wish)), "")
-    misspelled = ":" in wish or not wish.strip("0123456789.")
-    return NOT_A_NAME if misspelled or dns1123_subdomain(wish) else ""
+    return NOT_A_NAME if floating_ip_name(wish) else ""
 
 
 def missing_address(ip: str, pools: Sequence[FloatingIPPool], region: str) -> str:

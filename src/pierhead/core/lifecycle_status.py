@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pierhead.api import Tree
 from pierhead.api.views import Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod
@@ -20,6 +20,13 @@ Conditions: TypeAlias = Mapping[str, Tree]
 
 BINDING = "pierhead.dev/BindsItsAddress"
 """A condition of our own: False while a pod listens on all addresses of the machine, absent while it never did."""
+
+
+class Withheld(NamedTuple):
+    """Why a pod is not ready, whatever its containers are."""
+
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +63,13 @@ def status(
     over: bool = False,
     failure: Failure | None = None,
     wildcards: Sequence[str] = (),
+    withheld: Withheld | None = None,
 ) -> Tree:
     """The status of a pod.
 
     ``before``: the conditions written last; one that stays as it was keeps the time of its transition. ``over``: the containers
     were stopped for good. ``failure``: why the pod as a whole failed; told once nothing of it runs. ``wildcards``: the addresses it listens on although it should bind its own.
+    ``withheld``: why it is not ready, whatever its containers are.
     """
     failed = failure if not _active(records) else None
     found = lifecycle.final_phase(pod, records) if over else lifecycle.phase(pod, records)
@@ -70,7 +79,10 @@ def status(
         "phase": found,
         "conditions": [
             _dated(each, before, now, pod.metadata.generation or 1)
-            for each in _conditions(pod, records, found, wildcards, bool(before.get(BINDING)))
+            for each in (
+                *_conditions(pod, records, found, withheld),
+                *([_binding(wildcards)] if wildcards or before.get(BINDING) else ()),
+            )
         ],
         "hostIP": place.host_ip,
         "hostIPs": [{"ip": place.host_ip}],
@@ -93,15 +105,14 @@ def _by_name(containers: Sequence[Container]) -> list[Container]:
     return sorted(containers, key=lambda container: container.name)
 
 
-def _conditions(pod: Pod, records: Records, phase: str, wildcards: Sequence[str], bound: bool) -> list[Tree]:
-    found = [
+def _conditions(pod: Pod, records: Records, phase: str, withheld: Withheld | None) -> list[Tree]:
+    return [
         {"type": "PodReadyToStartContainers", "status": "True"},
         _initialized(pod, records),
-        _ready(pod, records, phase),
+        _false("Ready", *withheld) if withheld else _ready(pod, records, phase),
         _containers_ready(pod, records, phase),
         {"type": "PodScheduled", "status": "True"},
     ]
-    return found + ([_binding(wildcards)] if wildcards or bound else [])
 
 
 def _dated(condition: Tree, before: Conditions, now: float, generation: int) -> Tree:

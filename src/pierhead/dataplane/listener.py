@@ -27,7 +27,10 @@ class Served:
         return bool(self.balancer.backends.chosen(policy))
 
     def admits(self, client: str) -> bool:
-        """Whether ``loadBalancerSourceRanges`` let this client in."""
+        """Whether ``loadBalancerSourceRanges`` let this client in; and what is only for this machine, whether it is of it: a
+        kernel with ``route_localnet`` lets others through to loopback addresses (CVE-2020-8558)."""
+        if self.place.network.mode == "loopback" and self.rule.scope != "external" and not self.place.holds(client):
+            return False
         sources = self.rule.sources
         return not sources or any(ip_address(client) in found for found in sources)
 

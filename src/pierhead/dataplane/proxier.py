@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
 """Seconds before the whole table is tried again after a failed commit; doubled with each failure."""
-RETRY_SECONDS = 10.0
-"""How often refused frontends are tried again when nothing else happens."""
+RETRY_SECONDS = 2.0
+"""How often refused frontends are tried again when nothing else happens: whoever held a port, or a limit, does not tell us."""
 
 
 class Proxier:
@@ -65,6 +65,8 @@ class Proxier:
         self._failures = 0
         self._whole = True
         """The next commit must hold the whole table: it is the first, or the last one failed."""
+        self._refused = False
+        """Whether the data plane has frontends to try again."""
         self._told: frozenset[Refusal] = frozenset()
 
     async def run(self) -> None:
@@ -96,7 +98,7 @@ class Proxier:
                 continue
             self._failures = 0
             with suppress(TimeoutError):
-                async with asyncio.timeout(RETRY_SECONDS):
+                async with asyncio.timeout(RETRY_SECONDS if self._refused else None):
                     await self._wake.wait()
 
     async def _sync(self) -> None:
@@ -112,7 +114,7 @@ class Proxier:
         if self._whole:
             changes = whole(self._assembly.table())
         refused = await self._dataplane.commit(changes)
-        self._whole = False
+        self._whole, self._refused = False, bool(refused)
         refusals = _worth_telling((*self._assembly.refusals(), *refused))
         self._tell(refusals)
         self._reporter.publish(Report(services, slices, refusals))

@@ -6,6 +6,7 @@ import errno
 import resource
 import socket
 
+from pierhead.dataplane.holders import Holder
 from pierhead.forwarding.table import Frontend, Refusal, ServiceName
 
 BACKLOG = 4096
@@ -61,17 +62,30 @@ def dial(address: str, kind: socket.SocketKind) -> socket.socket:
     return found
 
 
-def refusal(service: ServiceName, frontend: Frontend, address: str, error: OSError) -> Refusal:
-    """What to tell whoever wrote the Service. ``address``: the one that was tried, where a node port's frontend names none."""
-    protocol, _, port = frontend
+def refusal(service: ServiceName, frontend: Frontend, error: OSError, holder: Holder | None = None) -> Refusal:
+    """What to tell whoever wrote the Service. ``frontend``: as it was tried, a node port's at an address. ``holder``: who has it."""
+    protocol, address, port = frontend
     where = f"{protocol} {address}:{port}"
     reason, message = {
-        errno.EADDRINUSE: ("AddressInUse", f"another process listens at {where}"),
+        errno.EADDRINUSE: ("AddressInUse", _in_use(where, holder)),
         errno.EACCES: (
             "PortNotPermitted",
             f"{where} needs root, or: sysctl net.ipv4.ip_unprivileged_port_start={port}",
         ),
-        errno.EADDRNOTAVAIL: ("AddressNotLocal", f"this machine does not have the address {address}"),
+        errno.EADDRNOTAVAIL: (
+            "AddressNotLocal",
+            f"this machine does not have the address {address}; to give it one: ip address add {address} dev INTERFACE",
+        ),
         errno.EPROTONOSUPPORT: ("ProtocolNotSupported", f"this proxy does not carry {where}"),
     }.get(error.errno or 0, ("ListenFailed", f"cannot listen at {where}: {error.strerror or error}"))
     return Refusal(service, protocol, address, port, reason, message)
+
+
+def _in_use(where: str, holder: Holder | None) -> str:
+    """Whoever connects meanwhile is answered, and should know by whom."""
+    if holder is None:
+        return f"another process listens at {where}"
+    return (
+        f"{holder.who} listens at {holder.where}, and answers at {where} in place of this Service until it ends or binds"
+        " another address"
+    )

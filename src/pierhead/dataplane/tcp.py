@@ -33,6 +33,8 @@ class TcpCarrier:
     scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(SCRATCH_BYTES)))
     connections: set[TcpConnection] = field(default_factory=set)
     waiting: set[TcpListener] = field(default_factory=set)
+    listening: set[tuple[str, int]] = field(default_factory=set)
+    """Where our own listeners are. Nothing is sent there: two Services that lead to each other would connect without end."""
     connect_seconds: float = CONNECT_SECONDS
 
     @property
@@ -57,13 +59,16 @@ class TcpListener:
         """Raises OSError when it cannot listen there."""
         self.served = served
         self._carrier = carrier
+        self._where = address, port
         self._socket = listen_tcp(address, port)
         self._timer: asyncio.TimerHandle | None = None
+        carrier.listening.add(self._where)
         self.resume()
 
     def close(self) -> None:
         self._pause()
         self._carrier.waiting.discard(self)
+        self._carrier.listening.discard(self._where)
         if self._timer is not None:
             self._timer.cancel()
         self._socket.close()
@@ -141,12 +146,14 @@ class TcpConnection:
         self._carrier.left(self)
 
     def _connect(self, endpoint: Endpoint) -> bool:
-        """False when the endpoint refused on the spot."""
+        """False when the endpoint refused on the spot, or is a listener of ours."""
+        where = endpoint.address, endpoint.port
+        if where in self._carrier.listening:
+            return False
         try:
             self._upstream = dial(endpoint.address, socket.SOCK_STREAM)
         except OSError:  # no descriptor left
             return False
-        where = endpoint.address, endpoint.port
         answer = self._upstream.connect_ex(where)
         if answer == errno.EINPROGRESS:
             # On the same machine the handshake is over by now; asking again costs less than waiting to be told.

@@ -39,6 +39,8 @@ class UdpCarrier:
     """Flows of all listeners. At this limit the listener with most flows gives one of its own, so that nobody starves the others."""
     idle: float = IDLE_SECONDS
     listeners: set[UdpListener] = field(default_factory=set)
+    listening: set[tuple[str, int]] = field(default_factory=set)
+    """Where they are. Nothing is sent there: two Services that lead to each other would send without end."""
     flows: int = 0
 
     def make_room(self, listener: UdpListener) -> None:
@@ -59,12 +61,15 @@ class UdpListener:
         self.flows: OrderedDict[Peer, UdpFlow] = OrderedDict()
         """The one that has been quiet longest comes first."""
         self._timer: asyncio.TimerHandle | None = None
+        self._where = address, port
         self._socket = listen_udp(address, port)
         carrier.listeners.add(self)
+        carrier.listening.add(self._where)
         carrier.poller.watch(self._socket.fileno(), EPOLLIN, self._readable)
 
     def close(self) -> None:
         self._carrier.listeners.discard(self)
+        self._carrier.listening.discard(self._where)
         self._carrier.poller.forget(self._socket.fileno())
         self._socket.close()
         if self._timer is not None:
@@ -112,7 +117,7 @@ class UdpListener:
     def _flow(self, peer: Peer, tried: list[Endpoint]) -> UdpFlow | None:
         now = self._carrier.poller.loop.time()
         endpoint = self.served.pick(str(peer[0]), now, tried)
-        if endpoint is None:
+        if endpoint is None or (endpoint.address, endpoint.port) in self._carrier.listening:
             return None
         self._carrier.make_room(self)
         try:

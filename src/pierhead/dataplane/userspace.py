@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from random import Random
 
 from pierhead.dataplane.balancer import Balancer
+from pierhead.dataplane.holders import Holders
 from pierhead.dataplane.listener import Listener, Served
 from pierhead.dataplane.poller import Poller
 from pierhead.dataplane.sockets import raise_descriptor_limit, refusal
@@ -43,7 +44,8 @@ class Userspace:
         self._served: dict[Frontend, Served] = {}
         self._frontends: dict[PortKey, set[Frontend]] = {}
         self._listeners: dict[Frontend, Listener] = {}
-        self._refused: dict[Frontend, Refusal] = {}
+        self._refused: dict[Frontend, OSError] = {}
+        self._holders = Holders()
         self._stale: set[PortKey] = set()
         """Ports that the commit in hand has not named again after a reset, or has removed."""
 
@@ -58,7 +60,7 @@ class Userspace:
             self._settle(frontend)
             if count % BATCH == 0:
                 await asyncio.sleep(0)
-        return sorted(self._refused.values())
+        return await self._refusals()
 
     async def close(self) -> None:
         for listener in self._listeners.values():
@@ -120,19 +122,31 @@ class Userspace:
             listener.forget()
 
     def _open(self, frontend: Frontend, served: Served) -> None:
-        address = frontend.address
-        if address == ANY_NODE_ADDRESS[served.rule.key.family]:
-            address = self._place.network.node_address
         try:
-            self._listeners[frontend] = self._listen(frontend, served, address)
+            self._listeners[frontend] = self._listen(self._at(frontend), served)
         except OSError as error:
-            self._refused[frontend] = refusal(served.rule.key.service, frontend, address, error)
+            self._refused[frontend] = error
 
-    def _listen(self, frontend: Frontend, served: Served, address: str) -> Listener:
+    def _at(self, frontend: Frontend) -> Frontend:
+        """Where it really listens: a node port's names no address."""
+        anywhere = frontend.address in ANY_NODE_ADDRESS.values()
+        return frontend._replace(address=self._place.network.node_address) if anywhere else frontend
+
+    def _listen(self, frontend: Frontend, served: Served) -> Listener:
         match frontend.protocol:
             case "TCP":
-                return TcpListener(self._tcp, served, address, frontend.port)
+                return TcpListener(self._tcp, served, frontend.address, frontend.port)
             case "UDP":
-                return UdpListener(self._udp, served, address, frontend.port)
+                return UdpListener(self._udp, served, frontend.address, frontend.port)
             case other:
                 raise OSError(errno.EPROTONOSUPPORT, f"no {other} in userspace")
+
+    async def _refusals(self) -> Sequence[Refusal]:
+        """What is refused now. Who has an address that is taken is looked up beside the loop, for it may take a while."""
+        taken = [self._at(frontend) for frontend, error in self._refused.items() if error.errno == errno.EADDRINUSE]
+        holders = await asyncio.to_thread(self._holders.find, taken) if taken else {}
+        found = (
+            refusal(self._served[frontend].rule.key.service, at := self._at(frontend), error, holders.get(at))
+            for frontend, error in self._refused.items()
+        )
+        return sorted(found)

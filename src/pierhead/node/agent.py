@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Protocol
 
 from pierhead.api.kinds import NODE, POD, SERVICE
 from pierhead.api.logs import LogQuery
@@ -16,8 +17,10 @@ from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
 from pierhead.errors import ApiError, not_found
+from pierhead.forwarding.place import Place
 from pierhead.node import leftovers, podlogs
 from pierhead.node.addresses import Addresses, Exhausted
+from pierhead.node.external import ExternalPod, is_external
 from pierhead.node.host import Host, clock
 from pierhead.node.pod import PodRunner
 from pierhead.node.probes import Prober
@@ -30,11 +33,25 @@ _AGAIN = 1.0
 """Seconds until a pod is run again whose runner failed."""
 
 
+class Runner(Protocol):
+    """Whoever brings one pod through its life: `PodRunner`, `ExternalPod`."""
+
+    pod: Pod
+
+    def update(self, pod: Pod) -> None: ...
+
+    def gone(self) -> None: ...
+
+    async def run(self) -> None: ...
+
+    def logs(self, query: LogQuery) -> AsyncGenerator[bytes, None]: ...
+
+
 class NodeAgent:
     """Runs one node until cancelled; then its pods end within ``SHUTDOWN_GRACE`` and it returns.
 
     ``directory`` is the agent's own: its mark tells its processes from all others, and it holds the logs. ``pod_range`` is the part of
-    the network's pod ranges that is this node's, by default the first as a whole. ``root_pods``: pods may choose their account.
+    the network's pod ranges that is this node's, by default the first as a whole. ``root_pods``: pods may choose their account. ``api``: where the API answers; no pod is there.
     """
 
     def __init__(
@@ -49,6 +66,7 @@ class NodeAgent:
         directory: Path,
         pod_range: Range | None = None,
         root_pods: bool = False,
+        api: frozenset[tuple[str, int]] = frozenset(),
     ) -> None:
         self.name = name
         self._client, self._network, self._directory, self._root_pods = client, network, directory, root_pods
@@ -57,8 +75,9 @@ class NodeAgent:
         self._nodes: Informer[Node] = informers.of(NODE)
         found = network.pod_ranges[0] if pod_range is None else pod_range
         self._addresses = Addresses(found)
+        self._ground = Place(frozenset((name,)), network, frozenset((zone,)), api)
         self._description = Description(name, zone, region, network.node_address, (str(found),))
-        self._runners: dict[str, PodRunner] = {}
+        self._runners: dict[str, Runner] = {}
         self._starved = False
         """Whether a pod waits for an address."""
         self._tasks: asyncio.TaskGroup | None = None
@@ -119,7 +138,7 @@ class NodeAgent:
                 unsubscribe()
 
     def _kept(self, pod: Pod) -> str:
-        return pod.status.pod_ip if self._addresses.keep(pod.status.pod_ip) else ""
+        return pod.status.pod_ip if not is_external(pod) and self._addresses.keep(pod.status.pod_ip) else ""
 
     def _follow(self, change: Change[Pod]) -> None:
         found = change.latest
@@ -136,6 +155,9 @@ class NodeAgent:
             self._begin(change.new, "")
 
     def _begin(self, pod: Pod, address: str) -> None:
+        if is_external(pod):
+            self._care(ExternalPod(pod, self._host, self._ground), "")
+            return
         try:
             given = address or self._addresses.take()
         except Exhausted as error:
@@ -144,11 +166,14 @@ class NodeAgent:
                 self._host.recorder.note(POD, pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
                 return
             given = ""  # nothing will be started any more
-        runner = self._runners[pod.metadata.uid] = PodRunner(pod, self._host, given)
-        assert self._tasks is not None
-        self._tasks.create_task(self._run(runner))
+        self._care(PodRunner(pod, self._host, given), given)
 
-    async def _run(self, runner: PodRunner) -> None:
+    def _care(self, runner: Runner, address: str) -> None:
+        self._runners[runner.pod.metadata.uid] = runner
+        assert self._tasks is not None
+        self._tasks.create_task(self._run(runner, address))
+
+    async def _run(self, runner: Runner, address: str) -> None:
         """One pod's failure is nobody else's: it is reported and the pod is run again."""
         try:
             while True:
@@ -160,7 +185,7 @@ class NodeAgent:
                 else:
                     break
         finally:
-            self._addresses.give_back(runner.address)
+            self._addresses.give_back(address)
         self._feed()
 
     def _feed(self) -> None:

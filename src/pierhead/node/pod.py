@@ -7,13 +7,11 @@ changed. Each running container has a task that waits for its end and lets its p
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from functools import partial
 from typing import Literal
 
-from pierhead.api import Tree
 from pierhead.api.kinds import POD
 from pierhead.api.logs import LogQuery
 from pierhead.api.views import Container, Pod
@@ -26,15 +24,12 @@ from pierhead.node.attendance import Attendance
 from pierhead.node.host import Host
 from pierhead.node.launch import Refused
 from pierhead.node.podlogs import PodLogs
-
-log = logging.getLogger(__name__)
+from pierhead.node.podstatus import Gone, PodStatus
 
 SHUTDOWN_GRACE = 2.0
 """Seconds a container has to end when the agent ends."""
 RETRY = 5.0
 """Seconds until a container is tried again that refers to something missing."""
-WRITE_AGAIN = 1.0
-"""Seconds until a status is written again that the API server did not take."""
 
 
 class PodRunner:
@@ -48,11 +43,7 @@ class PodRunner:
         self._place = Place(address, host.network.node_address, since)
         self._records = lifecycle_status.restore(pod, host.now())
         self._failure = lifecycle_status.failure(pod)
-        self._conditions = lifecycle_status.conditions(pod)
-        self._written: Tree = {}
-        self._written_at = 0.0
-        self._revision = 0
-        """Of the pod as it was after the status was written last."""
+        self._status = PodStatus(pod, host.client, host.now)
         self._attended: dict[str, Attendance] = {}
         """The containers that run."""
         self._tried: dict[str, Container] = {}
@@ -158,22 +149,13 @@ class PodRunner:
             await self._wake.wait()
 
     async def _say_goodbye(self) -> None:
-        """The last status, then the object itself, unless it went already or another one has its name."""
-        found, again = self.pod.metadata, 0.0
-        while not self._gone:
+        """The last status, then the object itself."""
+        again: float | None = 0.0
+        while again is not None and not self._gone:
             await self._pause(again)
             self._wake.clear()
-            if (again := await self._report() or 0.0) > 0:
-                continue
-            try:
-                await self._host.client.delete(POD, found.name, found.namespace, uid=found.uid, grace=0)
-            except ApiError as error:
-                if error.code in (404, 409):
-                    return
-                log.warning("pod %s cannot be deleted: %s", self.pod.key, error)
-                again = WRITE_AGAIN
-            else:
-                return
+            if (again := await self._report()) is None:
+                again = await self._status.remove(self.pod)
 
     async def _pause(self, seconds: float | None) -> None:
         with suppress(TimeoutError):
@@ -224,18 +206,23 @@ class PodRunner:
         return lifecycle.running(record, container, Running(now, id))
 
     def _renew(self, name: str) -> None:
-        """Another image is wanted: what runs ends first."""
+        """Another image is wanted: what runs ends first. What has ended for good stays so."""
         if name in self._attended:
             why = f"Container {name} definition changed, will be restarted"
             self._attended[name].end(lifecycle.grace(self.pod), why)
-        else:
-            del self._tried[name]
-            self._records = {**self._records, name: lifecycle.renewed(self._records[name])}
+        elif isinstance(self._records[name].state, Waiting):
+            self._begin_anew(name)
+
+    def _begin_anew(self, name: str) -> None:
+        del self._tried[name]
+        self._records = {**self._records, name: lifecycle.renewed(self._records[name])}
 
     async def _attend(self, name: str, attendance: Attendance, state: Running) -> None:
         """From a container's start to its end."""
         try:
             end = self._terminated(await attendance.run(), state)
+            if end.exit_code and not end.signal and not self._leaving:
+                await self._look_for_rivals(name)
         except runtime.StartFailed as error:
             end = self._unstarted(name, str(error))
         finally:
@@ -243,7 +230,14 @@ class PodRunner:
             self._wake.set()
         self._ended(name, self._records[name], end)
         if name in lifecycle.changed(self.pod, self._tried) and not self._leaving:
-            self._renew(name)
+            self._begin_anew(name)
+
+    async def _look_for_rivals(self, name: str) -> None:
+        """A port that the container declares may be somebody else's on this machine, and only its own address be free."""
+        ports = [(port.protocol, port.container_port) for port in lifecycle.containers(self.pod)[name].ports]
+        for rival in await self._host.runtime.rivals(ports, self._host.network.pod_ranges) if ports else ():
+            text = f"Container {name} failed while {rival}; if that was in its way, have it bind $(POD_IP), {self.address} here"
+            self.note(name, "PortInUse", f"{text}, and not 0.0.0.0")
 
     def _terminated(self, found: runtime.Exit, state: Running) -> Terminated:
         reason = "Completed" if found.code == 0 else "Error"
@@ -301,45 +295,16 @@ class PodRunner:
         """Writes the status if it is another than was written last. Returns seconds until it must be tried again."""
         wildcards = sorted({address for found in self._wildcards.values() for address in found})
         body = lifecycle_status.status(
-            self.pod, self._records, self._place, now=self._host.now(), before=self._conditions,
+            self.pod, self._records, self._place, now=self._host.now(), before=self._status.conditions,
             over=self._over, failure=self._failure, wildcards=wildcards,
         )  # fmt: skip
         if self._gone:
             return None
-        if body == self._written:
-            rested = self._host.now() - self._written_at
-            if not self._disputed or rested < WRITE_AGAIN:
-                return WRITE_AGAIN - rested if self._disputed else None
-        return await self._write(body)
-
-    async def _write(self, body: Tree) -> float | None:
-        found = self.pod.metadata
-        # conditions are merged with those that are there: what one no longer says has to be taken back
-        conditions = [{"reason": None, "message": None} | condition for condition in body["conditions"]]
-        patch = {"metadata": {"uid": found.uid}, "status": body | {"conditions": conditions}}
         try:
-            taken = await self._host.client.patch(
-                POD, found.name, patch, found.namespace, subresource="status", how="strategic"
-            )
-        except ApiError as error:
-            if error.code == 404:
-                self._gone = True
-                return None
-            log.warning("status of pod %s cannot be written: %s", self.pod.key, error)
-            return WRITE_AGAIN
-        self._written, self._revision = body, int(taken["metadata"]["resourceVersion"])
-        self._written_at = self._host.now()
-        self._conditions = {each["type"]: each for each in body["conditions"]}
-        return None
-
-    @property
-    def _disputed(self) -> bool:
-        """Whether somebody wrote another verdict since: a node that was not heard for a while has its pods declared not ready.
-        It is corrected, but not in a race with whoever goes on writing."""
-        if int(self.pod.metadata.resource_version or 0) <= self._revision:
-            return False
-        told = {each.type: each.status for each in self.pod.status.conditions}
-        return any(told.get(kind) != each["status"] for kind, each in self._conditions.items())
+            return await self._status.report(self.pod, body)
+        except Gone:
+            self._gone = True
+            return None
 
     def note(self, name: str, reason: str, text: str, *, type: Literal["Normal", "Warning"] = "Warning") -> None:
         """An Event about one container."""

@@ -19,6 +19,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pierhead.api.network import Range
 from pierhead.errors import UsageError
 from pierhead.node import leftovers, listeners, tree
 from pierhead.node.logs import Log
@@ -66,6 +67,9 @@ class Processes:
 
     async def clear(self, pod: str) -> None:
         await self._trees.end(tree.Marks(_entries(self._marks(pod))))
+
+    async def rivals(self, ports: Collection[tuple[str, int]], pods: Sequence[Range]) -> Sequence[str]:
+        return await asyncio.to_thread(listeners.rivals, ports, pods)
 
     def _marks(self, pod: str) -> dict[str, str]:
         return {leftovers.VARIABLE: self._mark, "PIERHEAD_POD": pod}

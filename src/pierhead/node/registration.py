@@ -7,15 +7,17 @@ import logging
 import os
 import platform
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pierhead import KUBERNETES
 from pierhead.api import Tree
 from pierhead.api.kinds import LEASE, NODE
 from pierhead.api.views import Node
 from pierhead.client.client import Client
-from pierhead.client.informer import Informer
+from pierhead.client.informer import Change, Informer
 from pierhead.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -84,15 +86,29 @@ class Registration:
                 return
 
     async def run(self) -> None:
-        """Renews until cancelled."""
-        while True:
-            try:
-                await self._renew()
-                if self._now() - self._refreshed >= REFRESH or self._disputed:
-                    await self._write()
-            except ApiError as error:
-                log.warning("node %s: %s", self._description.name, error)
-            await asyncio.sleep(RENEW)
+        """Renews until cancelled; at once when somebody deleted the node."""
+        gone = asyncio.Event()
+        end = self._nodes.subscribe(lambda change: gone.set() if self._is_gone(change) else None)
+        try:
+            while True:
+                gone.clear()
+                await self._keep()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RENEW):
+                        await gone.wait()
+        finally:
+            end()
+
+    async def _keep(self) -> None:
+        try:
+            if self._now() - self._refreshed >= REFRESH or self._disputed:
+                await self._write()
+            await self._renew()
+        except ApiError as error:
+            log.warning("node %s: %s", self._description.name, error)
+
+    def _is_gone(self, change: Change[Node]) -> bool:
+        return change.new is None and change.latest.metadata.name == self._description.name
 
     @property
     def _disputed(self) -> bool:
@@ -177,7 +193,7 @@ def _info() -> Tree:
         "kernelVersion": platform.release(),
         "osImage": _system(),
         "containerRuntimeVersion": "process://1",
-        "kubeletVersion": "v1.36.0+pierhead",
+        "kubeletVersion": f"{KUBERNETES}+pierhead",
         "kubeProxyVersion": "",
         "operatingSystem": "linux",
         "architecture": _ARCHITECTURES.get(machine, machine),

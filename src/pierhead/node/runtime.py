@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pierhead.api.network import Range
 from pierhead.errors import PierheadError
 from pierhead.node.logs import Log
 
@@ -93,4 +94,9 @@ class Runtime(Protocol):
 
     async def clear(self, pod: str) -> None:
         """Ends whatever runs of a pod (its uid) that nobody waits for any more."""
+        ...
+
+    async def rivals(self, ports: Collection[tuple[str, int]], pods: Sequence[Range]) -> Sequence[str]:
+        """Who else listens at one of these ports, (protocol, number), where all containers of the class share them; one text each.
+        ``pods``: addresses that do not count, because their pods bind nothing else."""
         ...

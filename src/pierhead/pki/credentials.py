@@ -18,7 +18,7 @@ RENEW_BEFORE = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where the files are, and the tokens of the three identities."""
+    """Where the files are, and the tokens of the administrator and the controllers. Nodes get theirs from who starts them."""
 
     ca: Path
     """The CA certificate in PEM; what clients trust."""
@@ -27,8 +27,6 @@ class Credentials:
     admin: str
     """Bearer token of the administrator, the one in the kubeconfig."""
     controller: str
-    node: str
-    """Bearer token of ``system:node:NAME`` for the node in this process."""
 
 
 def ensure(directory: Path, names: Iterable[str], now: datetime) -> Credentials:
@@ -53,20 +51,19 @@ def ensure(directory: Path, names: Iterable[str], now: datetime) -> Credentials:
         key=directory / "server.key",
         admin=tokens["admin"],
         controller=tokens["controller"],
-        node=tokens["node"],
     )
 
 
 def _tokens(path: Path) -> dict[str, str]:
     if not path.exists():
-        made = {name: secrets.token_urlsafe(32) for name in ("admin", "controller", "node")}
+        made = {name: secrets.token_urlsafe(32) for name in ("admin", "controller")}
         write_private(path, json.dumps(made, indent=1).encode())
     try:
         found = json.loads(path.read_bytes())
-        tokens = {name: str(found[name]) for name in ("admin", "controller", "node")}
+        tokens = {name: str(found[name]) for name in ("admin", "controller")}
     except (ValueError, KeyError, TypeError):
         tokens = {}
-    if len({*filter(None, tokens.values())}) < 3:  # none empty, no two the same
+    if len({*filter(None, tokens.values())}) < 2:  # none empty, no two the same
         raise UsageError(f"{path} does not hold this region's tokens", "remove it; new tokens are made")
     return tokens
 

@@ -79,6 +79,11 @@ def first_open_port(path: Path = Path("/proc/sys/net/ipv4/ip_unprivileged_port_s
         return 1024
 
 
+def shut_folder(path: Path) -> Path | None:
+    """The outermost folder on the way to and including this one that accounts of others may not enter; None: they may."""
+    return next((found for found in (*reversed(path.parents), path) if not found.stat().st_mode & 0o001), None)
+
+
 def process_age() -> float:
     """Seconds since this process was started, its interpreter's own start included."""
     after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()

@@ -17,16 +17,16 @@ LOOPBACK_FLOATING = IPv4Network("127.99.0.0/24")
 OFFLINE_SERVICES = IPv4Network("10.96.0.0/16")
 
 
-def parse(option: str, text: str) -> tuple[Range, ...]:
-    """A comma-separated list of ranges, as an option gives it.
+def parse(option: str, text: str | None) -> tuple[Range, ...]:
+    """A comma-separated list of ranges, as an option gives it; none where it is not given.
 
     Raises:
         UsageError: one of them is not a range, or has bits set behind its prefix.
     """
     found: list[Range] = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
+    for part in [] if text is None else text.split(","):
         try:
-            found.append(ip_network(part))
+            found.append(ip_network(part.strip()))
         except ValueError as error:
             raise UsageError(
                 f"{option}: {error}", f"write a range such as 10.96.0.0/16: {option} 10.96.0.0/16"

@@ -16,7 +16,7 @@ from pierhead.api.codec import stamp
 from pierhead.apiserver.server import Serving
 from pierhead.errors import StoreError, StoreLocked, UsageError
 from pierhead.pki.credentials import Credentials, ensure
-from pierhead.region import directory, machine
+from pierhead.region import directory, machine, tenure
 from pierhead.region.roles import Roles
 from pierhead.region.settings import Settings
 from pierhead.store.sqlite import SqliteStore
@@ -40,6 +40,8 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
     async with AsyncExitStack() as stack:
         store = await _open_store(settings.data_dir)
         stack.push_async_callback(store.close)
+        if settings.network.mode == "loopback":
+            stack.enter_context(tenure.held(settings.network))
         listener = stack.enter_context(listen(settings.host, settings.port))
         found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
         credentials = _credentials(settings, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pierhead.api.kinds import NAMESPACE
@@ -21,6 +22,7 @@ from pierhead.forwarding.place import Place
 from pierhead.node.server import NodeServer
 from pierhead.pki.credentials import Credentials
 from pierhead.region.nodes import Nodes
+from pierhead.region.placement import Placed, place
 from pierhead.region.settings import Settings
 from pierhead.store import Store
 
@@ -51,8 +53,10 @@ class Roles:
         self._address = address
         self._api = frozenset((address, *others))
         self._nodes = Nodes()
+        self._placed = _placed(settings)
+        self._tokens = {node.name: secrets.token_urlsafe(32) for node in self._placed}
         self._started = asyncio.Event()
-        self.app = ApiServer(store, settings.network, _tokens(settings, credentials), self._nodes, gate=gate)
+        self.app = ApiServer(store, settings.network, self._identities(), self._nodes, gate=gate)
 
     async def started(self) -> None:
         """Waits until the first object of a user could be created."""
@@ -70,44 +74,62 @@ class Roles:
         namespaces: Informer[Namespace] = informers.of(NAMESPACE)
         async with asyncio.TaskGroup() as carrying:
             carrying.create_task(informers.run())
-            if network.mode == "loopback":
+            if self._placed:
+                await self._remove_vanished(client)
                 carrying.create_task(self._proxy(informers))
             async with asyncio.TaskGroup() as working:
                 working.create_task(Controllers(client, informers, network, address=self._address).run())
-                if network.mode == "loopback":
-                    agent = self._agent(informers)
+                for node in self._placed:
+                    agent = self._agent(node, informers)
                     self._nodes.add(agent.name, _way(agent))
                     working.create_task(agent.run())
                 await namespaces.until(lambda: namespaces.get("default") is not None)
                 self._started.set()
 
-    def _agent(self, informers: Informers) -> NodeAgent:
+    def _identities(self) -> dict[str, auth.Identity]:
+        fixed = {self._credentials.admin: auth.ADMIN, self._credentials.controller: auth.CONTROLLER}
+        return fixed | {token: auth.node_identity(name) for name, token in self._tokens.items()}
+
+    @property
+    def _homes(self) -> Path:
+        """Holds a directory for each node."""
+        return self._settings.data_dir / "nodes"
+
+    async def _remove_vanished(self, client: Client) -> None:
+        from pierhead.region import vanished
+
+        await vanished.remove(client, self._homes, self._tokens)
+
+    def _agent(self, node: Placed, informers: Informers) -> NodeAgent:
         from pierhead.node.agent import NodeAgent
 
         settings = self._settings
         return NodeAgent(
-            Client(InProcess(self.app, self._credentials.node)), informers, settings.network,
-            name=settings.node_name, zone=settings.zone, region=settings.region,
-            directory=settings.data_dir, root_pods=settings.root_pods,
+            self._client(node.name), informers, settings.network,
+            name=node.name, zone=node.zone, region=settings.region, pod_range=node.pod_range,
+            directory=self._homes / node.name, root_pods=settings.root_pods, api=self._api,
         )  # fmt: skip
 
+    def _client(self, node: str, manager: str = "pierhead") -> Client:
+        return Client(InProcess(self.app, self._tokens[node]), manager)
+
     async def _proxy(self, informers: Informers) -> None:
-        """The service proxy of this process's nodes."""
+        """The one service proxy of this process's nodes. It reports as the first of them."""
         from pierhead.dataplane.proxier import Proxier
         from pierhead.dataplane.userspace import Userspace
 
-        settings = self._settings
-        client = Client(InProcess(self.app, self._credentials.node), "pierhead-proxy")
-        nodes = frozenset((settings.node_name,))
-        place = Place(nodes, settings.network, frozenset((settings.zone,)), self._api)
-        recorder = Recorder(client, "pierhead-proxy", settings.node_name)
-        dataplane = Userspace(place)
+        name = self._placed[0].name
+        client = self._client(name, "pierhead-proxy")
+        zones = frozenset(node.zone for node in self._placed)
+        ground = Place(frozenset(self._tokens), self._settings.network, zones, self._api)
+        recorder = Recorder(client, "pierhead-proxy", name)
+        dataplane = Userspace(ground)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(recorder.run())
                 proxier = Proxier(
-                    client, informers, dataplane, place, name=settings.node_name, store=self._store.uid, recorder=recorder
-                )  # fmt: skip
+                    client, informers, dataplane, ground, name=name, store=self._store.uid, recorder=recorder
+                )
                 group.create_task(proxier.run())
         finally:
             await dataplane.close()
@@ -119,9 +141,8 @@ def _way(agent: NodeAgent) -> InProcess:
     return InProcess(NodeServer(agent, token), token)
 
 
-def _tokens(settings: Settings, credentials: Credentials) -> dict[str, auth.Identity]:
-    return {
-        credentials.admin: auth.ADMIN,
-        credentials.controller: auth.CONTROLLER,
-        credentials.node: auth.node_identity(settings.node_name),
-    }
+def _placed(settings: Settings) -> tuple[Placed, ...]:
+    """No node without a network."""
+    if settings.network.mode == "none":
+        return ()
+    return place(settings.network, settings.zones, settings.node_name)

@@ -21,8 +21,9 @@ class Settings:
     network: Network
     region: str = "local"
     """Label ``topology.kubernetes.io/region`` of every node."""
-    zone: str = "local-a"
-    """Label ``topology.kubernetes.io/zone`` of the node."""
-    node_name: str = "node-1"
+    zones: tuple[str, ...] = ("local-a",)
+    """Label ``topology.kubernetes.io/zone``: there is a node for each."""
+    node_name: str = ""
+    """Of the one node, or what the names of several begin with; empty: see `placement`."""
     root_pods: bool = False
     """Whether a pod may ask to run as root (``runAsUser: 0``) where the region itself runs as root."""

@@ -6,23 +6,17 @@ import fcntl
 import os
 import platform
 import secrets
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
 from pierhead.api.network import Network
 from pierhead.errors import UsageError
 from pierhead.pki.credentials import Credentials, ensure
-from pierhead.region import machine, ranges
-
-LOOPBACK_PARTS = range(210, 254)
-"""127.N.0.0/16, far from what `pierhead up` takes by itself; each region has one for Services, pods and floating IPs."""
-CLAIM_PORT = 6443
+from pierhead.region import machine, ranges, tenure
 
 
 @contextmanager
@@ -37,25 +31,14 @@ def network(mode: Literal["none", "loopback"]) -> Iterator[Network]:
         return
     if platform.system() != "Linux":
         raise UsageError("a region with a network needs Linux", "take region() without one")
-    part, claim = _claim()
-    with claim:
-        services, pods, floating = (ip_network(f"127.{part}.{rest}") for rest in ("0.0/17", "128.0/18", "192.0/24"))
+    with tenure.spare() as part:
         yield ranges.choose(
-            "loopback", services=(services,), pods=(pods,), floating=(floating,), subnets=machine.subnets()
+            "loopback",
+            services=(part.services,),
+            pods=(part.pods,),
+            floating=(part.floating,),
+            subnets=machine.subnets(),
         )
-
-
-def _claim() -> tuple[int, socket.socket]:
-    """A part is whose socket is bound in it: across accounts, and until its process has ended, however it ended."""
-    for part in LOOPBACK_PARTS:
-        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            claim.bind((f"127.{part}.255.254", CLAIM_PORT))
-        except OSError:
-            claim.close()
-        else:
-            return part, claim
-    raise UsageError(f"{len(LOOPBACK_PARTS)} test regions have a network on this machine", "close those nobody needs")
 
 
 @contextmanager
@@ -71,8 +54,7 @@ def credentials(names: Sequence[str], spare: Path) -> Iterator[Credentials]:
     directory = _cache("-".join(sorted(names))) or spare
     with _held(directory):
         found = ensure(directory, names, datetime.now(UTC))
-        made = [secrets.token_urlsafe(32) for _ in range(3)]
-        yield replace(found, admin=made[0], controller=made[1], node=made[2])
+        yield replace(found, admin=secrets.token_urlsafe(32), controller=secrets.token_urlsafe(32))
 
 
 def _cache(name: str) -> Path | None:

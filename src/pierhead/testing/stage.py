@@ -16,10 +16,11 @@ from typing import Literal
 from pierhead.api import Tree
 from pierhead.api.codec import stamp
 from pierhead.api.kind import Kind
-from pierhead.api.kinds import ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, NODE, POD, SERVICE
+from pierhead.api.kinds import ENDPOINT_SLICE, ENDPOINTS, FLOATING_IP_POOL, NAMESPACE, NODE, POD, SERVICE
 from pierhead.apiserver.server import Serving
 from pierhead.client.client import Client
 from pierhead.client.inprocess import InProcess
+from pierhead.core.floating import DEFAULT_POOL
 from pierhead.core.namespaces import SYSTEM
 from pierhead.errors import ApiError
 from pierhead.pki.credentials import Credentials
@@ -56,6 +57,8 @@ class Stage:
         self.ca = credentials.ca
         self.token = credentials.admin
         self.faults = Faults()
+        pools = [f"{FLOATING_IP_POOL.resource}/{DEFAULT_POOL}"] if settings.network.floating_ranges else []
+        self._first = (*FIRST, *pools)
         self._pods_run = settings.network.mode != "none"
         self._store = MemoryStore(stamp)
         address = listener.getsockname()[:2]
@@ -131,7 +134,7 @@ class Stage:
         there = asyncio.Event()
 
         def look(_: object = None) -> None:
-            if all(self._store.get(key) for key in FIRST):
+            if all(self._store.get(key) for key in self._first):
                 there.set()
 
         end = self._store.watch("", self._store.revision, look)
@@ -139,7 +142,7 @@ class Stage:
         try:
             await asyncio.wait_for(there.wait(), BEGIN_SECONDS)
         except TimeoutError:
-            missing = ", ".join(key for key in FIRST if not self._store.get(key))
+            missing = ", ".join(key for key in self._first if not self._store.get(key))
             raise TimeoutError(f"not there after {BEGIN_SECONDS:g} s: {missing}; the log says why") from None
         finally:
             end()

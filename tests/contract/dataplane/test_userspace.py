@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import Any
 
@@ -307,10 +308,26 @@ def test_a_port_that_is_taken_is_refused_and_tried_again_with_each_commit() -> N
         with socket.create_server((cluster_ip(), 8080)):
             (refusal,) = await world.dataplane.commit(whole(table_of(*objects)))
             assert refusal.reason == "AddressInUse"
-            assert refusal.message == f"another process listens at TCP {cluster_ip()}:8080"
+            where = f"{cluster_ip()}:8080"
+            assert refusal.message.startswith(f"process {os.getpid()} (")
+            assert refusal.message.endswith(
+                f") listens at {where}, and answers at TCP {where} in place of this Service until it ends or binds another address"
+            )
             assert await world.dataplane.commit(()) == [refusal]
         assert await world.dataplane.commit(()) == []
         assert await world.outcomes(CLUSTER) == names(11)
+
+    play(scenario)
+
+
+def test_whoever_holds_all_addresses_is_said_to_answer_there() -> None:
+    async def scenario(world: Sockets) -> None:
+        with socket.create_server(("0.0.0.0", 0)) as holder:
+            number = holder.getsockname()[1]
+            port = [{"name": "http", "port": number}]
+            objects = service(ports=port), slice_of("web", endpoint(11))
+            (refusal,) = await world.dataplane.commit(whole(table_of(*objects)))
+        assert f") listens at 0.0.0.0:{number}, and answers at TCP {cluster_ip()}:{number} in place" in refusal.message
 
     play(scenario)
 
@@ -345,6 +362,36 @@ def test_an_address_of_somebody_else_is_refused() -> None:
         objects = service(externalIPs=["192.0.2.1"]), slice_of("web", endpoint(11))
         (refusal,) = await world.dataplane.commit(whole(table_of(*objects)))
         assert (refusal.reason, refusal.address) == ("AddressNotLocal", "192.0.2.1")
+        assert refusal.message == (
+            "this machine does not have the address 192.0.2.1; to give it one: ip address add 192.0.2.1 dev INTERFACE"
+        )
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+def test_services_that_lead_to_each_other_answer_nobody_and_cost_nothing(protocol: str) -> None:
+    """An address of an interface may be a floating IP, and somebody's hand-written endpoint as well."""
+    here, there = 31, 32
+    ports = [{"name": "p", "port": 8080, "protocol": protocol}]
+
+    async def scenario(world: Sockets) -> None:
+        await world.hold(
+            service("web", externalIPs=[pod(here)], ports=ports),
+            slice_of("web", endpoint(there), ports=ports),
+            service("api", clusterIP=cluster_ip(2), externalIPs=[pod(there)], ports=ports),
+            slice_of("api", endpoint(here), ports=ports),
+        )
+        packet = to(pod(here), protocol=protocol)
+        if protocol == "TCP":
+            assert await world.outcomes(packet) == {"refused"}
+        else:
+            with closing((await connect(packet)).socket) as client:
+                client.send(b"hi")
+                for _ in range(10):
+                    await asyncio.sleep(0)
+        assert not world.dataplane._tcp.connections
+        assert world.dataplane._udp.flows == 0
 
     play(scenario)
 

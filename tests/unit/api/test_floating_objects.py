@@ -55,6 +55,13 @@ def test_a_name_that_is_an_address_is_one_in_canonical_form(name: str) -> None:
     assert refused[0] == f'metadata.name: Invalid value: "{name}": must be a canonical format IP address'
 
 
+@pytest.mark.parametrize("name", ["192.0.2.300", "192.0.2", "42"])
+def test_a_name_that_can_only_be_a_misspelled_address_is_none(name: str) -> None:
+    assert created(FLOATING_IP, {}, name)[1] == [
+        f'metadata.name: Invalid value: "{name}": must be a valid IP address where it has digits and dots only, (e.g. 192.0.2.7)'
+    ]
+
+
 def test_a_name_that_is_an_address_wishes_for_it() -> None:
     assert created(FLOATING_IP, {}, "192.0.2.7")[0]["spec"] == {"address": "192.0.2.7"}
     assert created(FLOATING_IP, {"address": "192.0.2.8"}, "192.0.2.7")[1] == [

@@ -73,7 +73,7 @@ class Desk:
             kind.strategy.prepare_update(obj, old, write)
         allocation = Allocation()
         if kind is SERVICE and not status:
-            allocation = allocate(obj, old, self.network, self, self.chance.randrange, dry_run)
+            allocation = allocate(obj, old, self.network, self, self.chance.randrange, dry_run=dry_run)
         if old is None:
             causes = [*metadata.validate(kind, obj), *kind.strategy.validate(obj, write)]
         else:

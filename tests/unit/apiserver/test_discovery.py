@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pierhead.api.kinds import KINDS, LEASE
+from pierhead.api.kinds import LEASE, SERVED
 from pierhead.apiserver import discovery
 
 KUBECTL = (
@@ -13,7 +13,7 @@ KUBECTL = (
 
 
 def body(path: str, accept: str = "application/json") -> Any:
-    found = discovery.find(KINDS, path.strip("/").split("/"), accept)
+    found = discovery.find(SERVED, path.strip("/").split("/"), accept)
     assert found is not None
     return found[1]
 
@@ -21,7 +21,9 @@ def body(path: str, accept: str = "application/json") -> Any:
 def test_versions_and_groups() -> None:
     assert body("/api")["versions"] == ["v1"]
     names = [group["name"] for group in body("/apis")["groups"]]
-    assert names == ["apps", "coordination.k8s.io", "discovery.k8s.io", "pierhead.dev"]
+    assert names == [
+        "apps", "authentication.k8s.io", "authorization.k8s.io", "coordination.k8s.io", "discovery.k8s.io", "pierhead.dev"
+    ]  # fmt: skip
     assert body("/apis/apps") == {
         "kind": "APIGroup",
         "apiVersion": "v1",
@@ -95,4 +97,17 @@ def test_who_asks_for_the_aggregated_form(accept: str, *, aggregated: bool) -> N
     "path", ["api/v9", "apis/none", "apis/none/v1", "apis/apps/v9", "apis//v1", "api/v1/services", "apis/apps/v1/x"]
 )
 def test_what_is_not_there(path: str) -> None:
-    assert discovery.find(KINDS, path.split("/"), "application/json") is None
+    assert discovery.find(SERVED, path.split("/"), "application/json") is None
+
+
+def test_a_question_can_only_be_posted_and_is_not_stored() -> None:
+    (row,) = body("/apis/authentication.k8s.io/v1")["resources"]
+    assert (row["kind"], row["verbs"], row["namespaced"]) == ("SelfSubjectReview", ["create"], False)
+    assert "storageVersionHash" not in row
+
+
+def test_kubectl_finds_in_which_words_pods_are_evicted() -> None:
+    rows = {row["name"]: row for row in body("/api/v1")["resources"]}
+    row = rows["pods/eviction"]
+    assert (row["group"], row["version"], row["kind"], row["verbs"]) == ("policy", "v1", "Eviction", ["create"])
+    assert not rows.keys() & {"pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy"}

@@ -145,6 +145,22 @@ def test_a_name_waits_for_an_address_and_gets_it_through_the_status() -> None:
     floating(scene, "192.0.2.4")
 
 
+def test_a_pool_that_is_being_deleted_gives_nothing_to_who_waits() -> None:
+    async def scene(region: Region) -> None:
+        await made(region, POOLS, pool("192.0.2.9", name="going") | {
+            "metadata": {"name": "going", "finalizers": ["example.com/x"]}
+        })  # fmt: skip
+        await made(region, FIPS, fip("first", pool="going"))
+        await made(region, FIPS, fip("second", pool="going"))
+        await region.admin("DELETE", f"{FIPS}/first")
+        await region.admin("DELETE", f"{POOLS}/going")
+        got = await patched(region, f"{FIPS}/second/status", {"status": {"address": "192.0.2.9"}})
+        assert message(got.body).endswith('status.address: Invalid value: "192.0.2.9": pool "going" is being deleted')
+        assert (await patched(region, f"{POOLS}/going", {"metadata": {"finalizers": None}})).status == 200
+
+    floating(scene)
+
+
 def test_a_dry_run_answers_what_would_be_and_takes_nothing() -> None:
     async def scene(region: Region) -> None:
         got = await region.admin("POST", f"{FIPS}?dryRun=All", fip())

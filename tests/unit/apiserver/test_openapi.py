@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from pierhead.api.kind import Kind
-from pierhead.api.kinds import ENDPOINT_SLICE, KINDS, SERVICE
+from pierhead.api.kinds import ENDPOINT_SLICE, KINDS, REVIEWS, SERVED, SERVICE
 from pierhead.apiserver import openapi
 
 REF = "#/components/schemas/"
 
 
 def document(kind: Kind) -> Any:
-    body = openapi.find(KINDS, kind.root.strip("/").split("/"))
+    body = openapi.find(SERVED, kind.root.strip("/").split("/"))
     assert body is not None
     return json.loads(body)
 
@@ -31,12 +31,14 @@ def references(value: Any) -> Iterator[str]:
 
 
 def test_the_index_names_every_document_with_a_hash() -> None:
-    body = openapi.find(KINDS, [])
+    body = openapi.find(SERVED, [])
     assert body is not None
     paths = json.loads(body)["paths"]
     assert sorted(paths) == [
         "api/v1",
         "apis/apps/v1",
+        "apis/authentication.k8s.io/v1",
+        "apis/authorization.k8s.io/v1",
         "apis/coordination.k8s.io/v1",
         "apis/discovery.k8s.io/v1",
         "apis/pierhead.dev/v1",
@@ -47,13 +49,19 @@ def test_the_index_names_every_document_with_a_hash() -> None:
 
 
 def test_a_document_that_is_not_there() -> None:
-    assert openapi.find(KINDS, ["api", "v9"]) is None
+    assert openapi.find(SERVED, ["api", "v9"]) is None
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", SERVED, ids=lambda kind: kind.name)
 def test_every_reference_leads_somewhere(kind: Kind) -> None:
     found = document(kind)
     assert {ref.removeprefix(REF) for ref in references(found)} <= found["components"]["schemas"].keys()
+
+
+@pytest.mark.parametrize("kind", REVIEWS, ids=lambda kind: kind.name)
+def test_a_question_can_only_be_posted(kind: Kind) -> None:
+    assert document(kind)["paths"][kind.path()].keys() == {"post"}
+    assert f"{openapi.published(kind.message)}List" not in document(kind)["components"]["schemas"]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 
+from asgi import Reply
 from floating import FIPS, POOLS, SERVICES, balanced, check, claims, fip, pool
+from pierhead.api.kinds import FLOATING_IP
+from pierhead.store import Event
 from scenes import Region, play
 
 PI = "/api/v1/hyper/fips"
@@ -40,6 +46,26 @@ def test_several_at_once_or_none() -> None:
         refused = await region.admin("POST", f"{PI}?count=2")
         assert (refused.status, refused.json["reason"]) == (422, "Invalid")
         assert len(claims(region.store)) == 3
+
+    play(scene)
+
+
+def test_of_those_that_were_one_too_many_only_a_used_one_stays() -> None:
+    async def scene(region: Region) -> None:
+        await prepared(region, "192.0.2.4-192.0.2.5")
+        uses: list[asyncio.Task[Reply]] = []
+
+        def use(events: Sequence[Event]) -> None:
+            if not uses:
+                name = events[0].key.partition("/")[2]
+                uses.append(asyncio.create_task(region.admin("POST", SERVICES, balanced("web", name))))
+
+        region.store.watch(f"{FLOATING_IP.resource}/", region.store.revision, use)
+        refused = await region.admin("POST", f"{PI}?count=3")
+        assert (refused.status, refused.json["reason"]) == (422, "Invalid")
+        assert (await uses[0]).status == 201
+        assert [one["services"] for one in (await region.admin("GET", PI)).json] == [["web"]]
+        check(region.store)
 
     play(scene)
 

@@ -63,6 +63,8 @@ def test_only_who_has_a_name_may_ask(kind: Any) -> None:
         (path("/metrics"), True, False, False),
         (path("/apis/apps"), True, True, True),
         (path("/readyz"), True, True, True),
+        ({"spec": {"nonResourceAttributes": {}}}, True, False, False),
+        ({"spec": {"resourceAttributes": {}}}, True, False, False),
     ],
 )  # fmt: skip
 def test_may_i(question: Tree, admin: bool, node: bool, bob: bool) -> None:

@@ -272,3 +272,19 @@ def test_stopping_ends_watches_in_less_than_a_second() -> None:
         return loop.time() - began
 
     assert asyncio.run(main()) < 1
+
+
+def test_no_answer_waits_for_the_acknowledgement_of_its_beginning() -> None:
+    async def main() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            async with Serving(Echo(), sock) as serving:
+                reader, writer = await asyncio.open_connection("127.0.0.1", sock.getsockname()[1])
+                writer.write(GET)
+                await reader.readuntil(b"\r\n\r\n")
+                [connection] = serving._state.open()
+                accepted = connection.transport.get_extra_info("socket")
+                writer.close()
+                found: int = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                return found
+
+    assert asyncio.run(main()) == 1

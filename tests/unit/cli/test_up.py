@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import click
 import pytest
@@ -76,25 +77,64 @@ def test_a_zone_is_the_value_of_a_label(text: str) -> None:
         up.label("--zone", text)
 
 
+def test_zones_are_those_asked_for_in_their_order() -> None:
+    assert up.choose_zones(None, None, "loopback") == ("local-a",)
+    assert up.choose_zones("Rack_7", None, "none") == ("Rack_7",)
+    assert up.choose_zones(None, "b, a", "loopback") == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("zone", "zones", "network", "why"),
+    [
+        (None, "", "loopback", "--zones ''"),
+        (None, "a,,b", "loopback", "--zones ''"),
+        (None, "a,b,a", "loopback", "names a twice"),
+        (None, "a,Rack_7", "loopback", "--zones 'Rack_7' cannot be a zone's name"),
+        ("", None, "loopback", "--zone ''"),
+        ("a", "a,b", "loopback", "--zone is for one node"),
+        (None, "a,b", "none", "--network none has no nodes"),
+    ],
+)
+def test_zones_that_cannot_be(
+    zone: str | None, zones: str | None, network: Literal["none", "loopback"], why: str
+) -> None:
+    with pytest.raises(UsageError, match=why) as caught:
+        up.choose_zones(zone, zones, network)
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize("text", ["", "Node", "a..b", "a_b", "a" * 64])
 def test_a_node_has_the_name_of_an_object(text: str) -> None:
-    assert up.name("--node-name", "node-1.example") == "node-1.example"
+    assert up.name("--node-name", "node-1.example", "node") == "node-1.example"
     with pytest.raises(UsageError, match="--node-name"):
-        up.name("--node-name", text)
+        up.name("--node-name", text, "node")
 
 
 def test_the_greeting_says_what_runs_and_why() -> None:
     ready, *lines = greeting()
     assert ready.startswith("ready in ")
     assert [line.split()[0] for line in lines[:4]] == ["API", "kubeconfig", "network", "proxy"]
-    assert "127.96.0.0/16" in lines[2]
+    assert lines[2].endswith("; Services 127.96.0.0/16, floating IPs 127.99.0.0/24")
 
 
 def test_the_last_two_lines_can_be_pasted_into_a_shell() -> None:
-    path, kubeconfig = greeting(ready=replace(READY, kubeconfig=Path("/home/two words/kubeconfig")))[-2:]
+    said, path, kubeconfig = greeting(ready=replace(READY, kubeconfig=Path("/home/two words/kubeconfig")))[-3:]
+    assert "paste these two lines" in said
+    assert "Ctrl-C" in said
     assert path.startswith("export PATH=")
     assert path.endswith(":$PATH")
     assert kubeconfig == "export KUBECONFIG='/home/two words/kubeconfig'"
+
+
+@pytest.mark.parametrize(
+    ("account", "shut", "told"), [(0, Path("/root"), True), (0, None, False), (7, Path("/root"), False)]
+)
+def test_root_is_told_where_its_pods_may_not_enter(
+    monkeypatch: pytest.MonkeyPatch, account: int, shut: Path | None, told: bool
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: account)
+    monkeypatch.setattr(machine, "shut_folder", lambda _: shut)
+    assert any(line.startswith("pods ") and "/root" in line for line in greeting()) == told
 
 
 @pytest.mark.parametrize(("lowest", "told"), [(1024, True), (80, False), (1, False)])

@@ -157,16 +157,22 @@ def test_from_cluster_ip_to_load_balancer_and_back() -> None:
             assert scene.ingress() == []
         after = await scene.client.get(SERVICE, "web", "default")
         assert after["spec"] == before["spec"]
-        assert (await scene.said("DeletedLoadBalancer")) == "Deleted load balancer"
+        words = await scene.told("web", lambda seen: len(seen) == 4)
+        assert [reason.removesuffix("LoadBalancer") for reason, _ in words] == [
+            "Ensuring",
+            "Ensured",
+            "Deleting",
+            "Deleted",
+        ]
 
     play(scenario, ONE)
 
 
 def test_a_changed_wish_moves_the_service_and_says_so() -> None:
     async def scenario(scene: Scene) -> None:
+        await scene.fip("site", address="192.0.2.7")
         await scene.service()
         await eventually(lambda: len(scene.ingress()) == 1)
-        await scene.fip("site", address="192.0.2.7")
         await scene.change(loadBalancerIP="site")
         await scene.is_at("192.0.2.7")
         await eventually(lambda: [fip.metadata.name for fip in scene.fips.list()] == ["site"])
@@ -204,6 +210,11 @@ def test_who_waited_longest_is_served_first_and_a_grown_pool_serves_the_rest() -
         assert (await scene.said("NoFreeAddress", "b")).startswith('pool "default" has no free address')
         await scene.client.delete(FLOATING_IP, "a")
         await eventually(lambda: owners(scene) == {"b": "192.0.2.1", "c": ""})
+        await scene.fip("d")
+        await scene.client.delete(FLOATING_IP, "c")
+        await scene.client.delete(FLOATING_IP, "b")
+        await eventually(lambda: owners(scene) == {"d": "192.0.2.1"})
+        await scene.fip("e")
         await scene.client.patch(FLOATING_IP_POOL, "default", {"spec": {"ranges": ["192.0.2.1-192.0.2.2"]}})
         await eventually(lambda: all(fip.status.address for fip in scene.fips.list()))
 
@@ -303,7 +314,7 @@ def test_a_pool_without_a_node_in_its_zones_says_so() -> None:
         await scene.client.create(NODE, {"metadata": {"name": "n1", "labels": {"topology.kubernetes.io/zone": "a"}}})
         await scene.pool("near", "192.0.2.0/28", zones=["a", "b"])
         await scene.pool("far", "192.0.2.16/28", zones=["b", "c"])
-        text = "no node is in b or c: nobody answers at the addresses of this pool until one is"
+        text = "no node is in b or c, where these addresses belong: start one there, or change spec.zones"
         assert await scene.said("NoNodeInZones", "far") == text
         assert not any(each.metadata.name.startswith("near.") for each in scene.events.list("default"))
         await scene.client.delete(NODE, "n1")

@@ -36,7 +36,7 @@ def _service(name: str = "web", namespace: str = "default", **spec: Any) -> Tree
 
 
 def _create(obj: Tree, claims: Claims, network: Network = SINGLE, *, dry_run: bool = False) -> Allocation:
-    allocation = allocate(obj, None, network, claims, random.Random(1).randrange, dry_run)
+    allocation = allocate(obj, None, network, claims, random.Random(1).randrange, dry_run=dry_run)
     claims.update(dict.fromkeys(allocation.take, obj["metadata"]["name"]))
     return allocation
 
@@ -249,7 +249,7 @@ def test_no_history_of_writes_breaks_a_rule_or_gives_anything_twice(
             strategy.prepare_update(new, old, write)
             assert new == once, "wiping is idempotent"
         try:
-            allocation = allocate(new, old, network, claims, random.Random(3).randrange, dry_run)
+            allocation = allocate(new, old, network, claims, random.Random(3).randrange, dry_run=dry_run)
         except ApiError:
             continue
         causes = strategy.validate(new, write) if old is None else strategy.validate_update(new, old, write)

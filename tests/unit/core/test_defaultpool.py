@@ -51,6 +51,15 @@ def test_a_pool_of_a_region_that_was_named_otherwise_is_of_no_use() -> None:
     assert problem.endswith("delete it, and start again")
 
 
-def test_what_the_api_server_refused_is_said_with_its_words() -> None:
-    text = "--floating-cidr 192.0.2.0/28 cannot be had, the pool stays as it is: must keep 192.0.2.99"
-    assert refused(["192.0.2.0/28"], "must keep 192.0.2.99") == text
+def test_what_the_api_server_refused_is_said_with_its_first_reasons() -> None:
+    causes = [
+        f'Invalid value: ["192.0.2.0/28"]: must keep 192.0.2.{n}, which belongs to FloatingIP "x"'
+        for n in range(90, 95)
+    ]
+    assert refused(["192.0.2.0/28"], causes) == (
+        "--floating-cidr 192.0.2.0/28 cannot be had, and the pool stays as it is:"
+        ' must keep 192.0.2.90, which belongs to FloatingIP "x"; must keep 192.0.2.91, which belongs to FloatingIP "x";'
+        ' must keep 192.0.2.92, which belongs to FloatingIP "x"; and 2 more'
+    )
+    overlap = 'Invalid value: "192.0.2.0/28": overlaps 192.0.2.0/24 of pool "mine"'
+    assert refused(["192.0.2.0/28"], [overlap]).endswith(f"stays as it is: {overlap}")

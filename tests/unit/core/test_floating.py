@@ -123,6 +123,10 @@ def test_each_free_address_is_as_likely_as_every_other() -> None:
     assert all(850 < times < 1150 for times in chosen.values()), "a thousand each, and five deviations"
 
 
+def test_a_pool_that_is_being_deleted_gives_out_nothing() -> None:
+    assert next_free(pool("192.0.2.1", deleted=True), [], always(0)) is None
+
+
 def test_a_huge_pool_is_no_effort() -> None:
     assert next_free(pool("2001:db8::/32"), [], lambda n: n - 1) == "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"
     assert usage(pool("2001:db8::/32"), ["2001:db8::1"]) == (1, 2**63 - 1)

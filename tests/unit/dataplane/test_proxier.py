@@ -271,6 +271,31 @@ def test_a_refusal_is_one_event_and_part_of_the_report() -> None:
     play(scene)
 
 
+def test_what_is_refused_is_tried_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
+
+    async def scene(stage: Stage) -> None:
+        name = ServiceName("default", "web")
+        stage.dataplane.refuse[FRONTEND] = Refusal(name, "TCP", ADDRESS, 8080, "PortNotPermitted", "needs root")
+        await stage.service()
+
+        async def refused() -> bool:
+            return bool((await stage.status()).get("refusals"))
+
+        async def served() -> bool:
+            return not await refused()
+
+        await until(refused)
+        del stage.dataplane.refuse[FRONTEND]
+        await until(served)
+        tried = len(stage.dataplane.commits)
+        for _ in range(20):
+            await turn()
+        assert len(stage.dataplane.commits) == tried
+
+    play(scene)
+
+
 def test_an_unbound_port_of_the_api_is_no_failure() -> None:
     frontend = Frontend("TCP", cluster_ip(), 443)
     kubernetes = WEB | {"metadata": {"namespace": "default", "name": "kubernetes"}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from agents import Region, alive, eventually, open_to_all, play, process, python
 from pierhead.api import Tree
 from pierhead.api.kinds import CONFIG_MAP, LEASE, NAMESPACE, NODE, POD, SECRET, SERVICE
 from pierhead.errors import ApiError
+from pierhead.node import registration
 
 SERVE = (
     "import http.server, os; "
@@ -37,6 +39,24 @@ def test_a_node_registers_itself_and_says_that_it_lives(tmp_path: Path) -> None:
         assert node["status"]["capacity"]["pods"]
         lease = await region.admin.get(LEASE, "n1", "kube-node-lease")
         assert lease["spec"]["holderIdentity"] == "n1"
+
+    play(tmp_path, scene)
+
+
+def test_a_node_that_somebody_deletes_is_back_at_once(tmp_path: Path) -> None:
+    async def scene(region: Region) -> None:
+        async def ready_again() -> bool:
+            found = await region.admin.list(NODE)
+            return any(each["metadata"]["uid"] != uid and each["status"].get("conditions") for each in found.items)
+
+        async def leased() -> bool:
+            return bool((await region.admin.list(LEASE, "kube-node-lease")).items)
+
+        await eventually(leased)
+        uid = (await region.admin.get(NODE, "n1"))["metadata"]["uid"]
+        await region.admin.delete(NODE, "n1")
+        async with asyncio.timeout(registration.RENEW / 2):
+            await eventually(ready_again)
 
     play(tmp_path, scene)
 
@@ -242,6 +262,22 @@ def test_another_image_is_another_container(tmp_path: Path, policy: str) -> None
     play(tmp_path, scene)
 
 
+def test_what_has_done_its_work_does_not_do_it_again_in_another_image(tmp_path: Path) -> None:
+    async def scene(region: Region) -> None:
+        first = shell("echo once") | {"name": "first"}
+        await region.create("web", shell("exec sleep 1000"), initContainers=[first])
+        await region.until("web", ready)
+        change = {"spec": {"initContainers": [{"name": "first", "image": "other"}]}}
+        changed = await region.admin.patch(POD, "web", change, "default", how="strategic")
+        generation = changed["metadata"]["generation"]
+        pod = await region.until("web", lambda pod: pod["status"].get("observedGeneration") == generation)
+        assert ready(pod)
+        assert pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+        assert await region.logs("web", "first") == "once\n"
+
+    play(tmp_path, scene)
+
+
 def test_another_runtime_class_waits(tmp_path: Path) -> None:
     async def scene(region: Region) -> None:
         await region.create("bad", shell("true"), runtimeClassName="podman")
@@ -278,6 +314,23 @@ def test_a_pod_that_listens_on_every_address_is_told_so(tmp_path: Path) -> None:
         text = (await region.events("bad", "ListensOnAllAddresses"))["ListensOnAllAddresses"]
         assert "0.0.0.0:18081" in text
         assert "$(POD_IP)" in text
+
+    play(tmp_path, scene)
+
+
+def test_a_pod_whose_port_somebody_has_is_told_who_and_what_to_bind(tmp_path: Path) -> None:
+    async def scene(region: Region) -> None:
+        with socket.create_server(("127.99.7.7", 0)) as holder:
+            number = holder.getsockname()[1]
+            program = f"import socket; socket.create_server(('0.0.0.0', {number}))"
+            await region.create("bad", python(program, ports=[{"containerPort": number}]), restartPolicy="Never")
+            pod = await region.until("bad", lambda pod: pod["status"]["phase"] == "Failed")
+            text = (await region.events("bad", "PortInUse"))["PortInUse"]
+            assert text.startswith(f"Container c failed while process {os.getpid()} (")
+            where, address = f"127.99.7.7:{number}", pod["status"]["podIP"]
+            assert text.endswith(
+                f") listens at {where}; if that was in its way, have it bind $(POD_IP), {address} here, and not 0.0.0.0"
+            )
 
     play(tmp_path, scene)
 

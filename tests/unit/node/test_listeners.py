@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+from ipaddress import ip_network
 from pathlib import Path
 
-from pierhead.node.listeners import wildcards
+from pierhead.node.listeners import rivals, wildcards
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -46,3 +47,15 @@ def test_of_udp_only_ports_that_are_meant() -> None:
         port = server.getsockname()[1]
         assert f"0.0.0.0:{port}" in wildcards([os.getpid()], udp=[port])
         assert f"0.0.0.0:{port}" not in wildcards([os.getpid()])
+
+
+def test_rivals_for_a_port_are_those_that_have_it_anywhere_but_at_a_pods_own_address() -> None:
+    pods = [ip_network("127.64.0.0/16")]
+    with socket.create_server(("127.64.3.4", 0)) as pod:
+        number = pod.getsockname()[1]
+        assert rivals([("TCP", number)], pods) == []
+        with socket.create_server(("127.96.3.4", number)):
+            (text,) = rivals([("TCP", number), ("UDP", number)], pods)
+    assert text.startswith(f"process {os.getpid()} (")
+    assert text.endswith(f") listens at 127.96.3.4:{number}")
+    assert rivals([], pods) == []

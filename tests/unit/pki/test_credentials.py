@@ -48,9 +48,9 @@ def test_a_certificate_near_its_end_is_renewed(tmp_path: Path) -> None:
     assert ensure(tmp_path, ["127.0.0.1"], NOW + timedelta(days=340)).certificate.read_bytes() != certificate
 
 
-def test_the_three_identities_have_tokens_of_their_own(tmp_path: Path) -> None:
+def test_administrator_and_controllers_have_tokens_of_their_own(tmp_path: Path) -> None:
     found = ensure(tmp_path, ["127.0.0.1"], NOW)
-    assert len({found.admin, found.controller, found.node}) == 3
+    assert len({found.admin, found.controller}) == 2
 
 
 def test_the_server_certificate_fits_its_key_and_its_ca(tmp_path: Path) -> None:
@@ -65,8 +65,8 @@ def test_the_server_certificate_fits_its_key_and_its_ca(tmp_path: Path) -> None:
         b"not json",
         b"[]",
         b'{"admin": "x"}',
-        b'{"admin": "", "controller": "y", "node": "z"}',
-        b'{"admin": "x", "controller": "y", "node": "x"}',
+        b'{"admin": "", "controller": "y"}',
+        b'{"admin": "x", "controller": "x"}',
     ],
 )
 def test_broken_tokens_are_said_not_replaced(tmp_path: Path, content: bytes) -> None:

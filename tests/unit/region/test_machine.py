@@ -55,6 +55,19 @@ def test_addresses_are_those_by_which_others_reach_the_machine(tmp_path: Path) -
     assert machine.addresses(tmp_path / "none", tmp_path / "none") == ()
 
 
+def test_a_folder_is_shut_by_the_outermost_that_others_may_not_enter(tmp_path: Path) -> None:
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    for found in (inner, tmp_path / "outer"):
+        found.chmod(0o700)
+        shut = machine.shut_folder(inner)
+        assert shut is not None
+        assert shut in (found, *tmp_path.parents, tmp_path)
+    for found in (tmp_path / "outer", inner):
+        found.chmod(0o711)
+    assert machine.shut_folder(inner) == machine.shut_folder(tmp_path)
+
+
 def test_a_process_is_as_old_as_its_start() -> None:
     first = machine.process_age()
     assert 0 < first <= machine.process_age()

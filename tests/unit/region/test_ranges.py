@@ -35,18 +35,18 @@ def test_without_traffic_both_families_are_served() -> None:
 @pytest.mark.parametrize(
     ("services", "pods", "text"),
     [
-        ("10.96.0.0/16", "", "inside 127.0.0.0/8"),
-        ("127.0.0.0/16", "", "127.0.0.1"),
-        ("127.64.0.0/20", "", "overlap"),
+        ("10.96.0.0/16", None, "inside 127.0.0.0/8"),
+        ("127.0.0.0/16", None, "127.0.0.1"),
+        ("127.64.0.0/20", None, "overlap"),
         ("127.96.0.0/16", "127.96.3.0/24", "overlap"),
-        ("127.96.0.0/30", "", "too small"),
-        ("127.96.0.0/16,127.97.0.0/16", "", "different families"),
+        ("127.96.0.0/30", None, "too small"),
+        ("127.96.0.0/16,127.97.0.0/16", None, "different families"),
     ],
 )
-def test_loopback_refuses(services: str, pods: str, text: str) -> None:
-    asked = {"services": ranges.parse("--service-cidr", services), "pods": ranges.parse("--pod-cidr", pods)}
+def test_loopback_refuses(services: str, pods: str | None, text: str) -> None:
+    asked, given = ranges.parse("--service-cidr", services), ranges.parse("--pod-cidr", pods)
     with pytest.raises(UsageError, match=text) as caught:
-        ranges.choose("loopback", **asked)
+        ranges.choose("loopback", services=asked, pods=given)
     assert caught.value.hint
 
 
@@ -59,7 +59,11 @@ def test_floating_ips_may_be_addresses_of_the_machine_but_nobody_elses() -> None
             ranges.choose("loopback", floating=ranges.parse("--floating-cidr", text))
 
 
-@pytest.mark.parametrize("text", ["10.96.0.1/16", "ten", "10.96.0.0/33"])
+def test_an_option_that_is_not_given_means_the_ranges_of_the_mode() -> None:
+    assert ranges.parse("--pod-cidr", None) == ()
+
+
+@pytest.mark.parametrize("text", ["10.96.0.1/16", "ten", "10.96.0.0/33", "", "10.96.0.0/16,"])
 def test_what_is_not_a_range_is_named_with_its_option(text: str) -> None:
     with pytest.raises(UsageError, match="--pod-cidr"):
         ranges.parse("--pod-cidr", text)

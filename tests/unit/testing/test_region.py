@@ -14,7 +14,8 @@ from pierhead.api.kinds import CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, NAMESPACE,
 from pierhead.client.client import Client
 from pierhead.client.http import Http
 from pierhead.errors import ApiError, UsageError
-from pierhead.testing import Region, ground, region, stage
+from pierhead.region import tenure
+from pierhead.testing import Region, region, stage
 
 T = TypeVar("T")
 
@@ -183,8 +184,8 @@ def test_it_ends_with_its_block_and_leaves_no_thread_and_no_file() -> None:
 
 def test_one_that_cannot_start_says_why_and_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     before = threading.active_count()
-    monkeypatch.setattr(ground, "LOOPBACK_PARTS", ())
-    with pytest.raises(UsageError, match="test regions have a network on this machine"):
+    monkeypatch.setattr(tenure, "PARTS", range(0))
+    with pytest.raises(UsageError, match="took what was free"):
         region(network="loopback")
     assert threading.active_count() == before
 

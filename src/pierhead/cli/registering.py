@@ -1,0 +1,199 @@
+"""What ``pierhead register`` and ``unregister`` do: external pods written and removed through the API."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pierhead.api import Tree, external
+from pierhead.api.kinds import POD
+from pierhead.cli import registrationfile
+from pierhead.cli.connection import connected
+from pierhead.client.client import Client
+from pierhead.core import registrations
+from pierhead.core.registrations import Registration, Step, Wrong
+from pierhead.errors import ApiError, UsageError
+
+EXAMPLE = "pierhead register db-1 --ip 192.0.2.10 --port pg=5432 -l app=db"
+LIST = "those there are: kubectl get pods -A -o wide"
+PATIENCE = 10.0
+"""Seconds for the node to let go of a pod whose ports or probe change."""
+
+
+# -- what was asked for --------------------------------------------------------------------------------------
+
+
+def pairs(labels: Sequence[str]) -> dict[str, str]:
+    """Raises:
+    UsageError: one is not written ``key=value``.
+    """
+    for text in labels:
+        if "=" not in text:
+            raise UsageError(f'-l "{text}" is no label', "write it like this: -l app=db")
+    return dict(text.split("=", 1) for text in labels)
+
+
+def entries(fields: Mapping[str, Any], filename: Path | None, namespace: str) -> list[Registration]:
+    """Raises:
+    UsageError: what was given makes no sense; nothing was done.
+    """
+    if filename is not None:
+        if fields:
+            raise UsageError("-f takes everything from the file", "leave the name and the other options out")
+        return registrationfile.read(filename, namespace)
+    try:
+        return [registrations.read(fields, namespace)]
+    except Wrong as error:
+        raise UsageError(str(error), EXAMPLE) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What to unregister: names, or a selector, or a file."""
+
+    names: Sequence[str]
+    selector: str
+    filename: Path | None
+    namespace: str
+
+
+# -- register ------------------------------------------------------------------------------------------------
+
+
+def register(kubeconfig: Path | None, wanted: Sequence[Registration]) -> None:
+    """All of them, or none of those that were not there before; prints ``pod/NAME registered|renewed|unchanged``.
+
+    Raises:
+        UsageError: the server refused one; the text says what stands.
+    """
+
+    async def work(client: Client) -> None:
+        steps = [await _decided(client, each) for each in wanted]
+        done: list[tuple[Registration, Step]] = []
+        try:
+            for each, step in zip(wanted, steps, strict=True):
+                await _do(client, each, step)
+                done.append((each, step))
+        except ApiError as error:
+            failed = wanted[len(done)]
+            lost = f"; pod/{failed.name} as it was is gone" if steps[len(done)].replaces else ""
+            standing = await _take_back(client, done)
+            raise UsageError(f"pod/{failed.name} was not registered: {error.message}", standing + lost) from error
+        for each, step in done:
+            click.echo(f"pod/{each.name} {step.verdict}")
+
+    _run(kubeconfig, work)
+
+
+async def _decided(client: Client, found: Registration) -> Step:
+    try:
+        return registrations.step(found, await _there(client, found.name, found.namespace), time.time())
+    except Wrong as error:
+        raise UsageError(str(error), "nothing was registered") from error
+
+
+async def _there(client: Client, name: str, namespace: str) -> Tree | None:
+    try:
+        return await client.get(POD, name, namespace)
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        return None
+
+
+async def _do(client: Client, found: Registration, step: Step) -> None:
+    if step.replaces:
+        await client.delete(POD, found.name, found.namespace, uid=step.replaces)
+        await _gone(client, found, step.replaces)
+    if step.create:
+        await client.create(POD, step.create)
+    elif step.patch:
+        await client.patch(POD, found.name, step.patch, found.namespace)
+
+
+async def _gone(client: Client, found: Registration, uid: str) -> None:
+    """Its node takes it out of its Services first; without a node nobody else would remove it."""
+    deadline = time.monotonic() + PATIENCE
+    while (there := await _there(client, found.name, found.namespace)) and there["metadata"]["uid"] == uid:
+        if time.monotonic() > deadline:
+            await client.delete(POD, found.name, found.namespace, uid=uid, grace=0)
+            return
+        await asyncio.sleep(0.05)
+
+
+async def _take_back(client: Client, done: Sequence[tuple[Registration, Step]]) -> str:
+    """What was not there before goes again; a sentence about the rest."""
+    kept: list[str] = []
+    for each, step in done:
+        try:
+            if step.create and not step.replaces:
+                await client.delete(POD, each.name, each.namespace)
+            elif step.verdict != "unchanged":
+                kept.append(f"pod/{each.name}")
+        except ApiError:
+            kept.append(f"pod/{each.name}")
+    return f"written before that, and left so: {', '.join(kept)}" if kept else "nothing was registered"
+
+
+# -- unregister ----------------------------------------------------------------------------------------------
+
+
+def unregister(kubeconfig: Path | None, chosen: Chosen) -> None:
+    """Raises:
+    UsageError: one is not there, or is no external pod; the others are gone.
+    """
+    if sum(map(bool, (chosen.names, chosen.selector, chosen.filename))) != 1:
+        raise UsageError("say what to unregister in one way", "pierhead unregister NAME… | -l selector | -f FILE")
+    names = [(chosen.namespace, name.removeprefix("pod/")) for name in chosen.names]
+    if chosen.filename:
+        names = [each.key for each in registrationfile.read(chosen.filename, chosen.namespace)]
+
+    async def work(client: Client) -> None:
+        keys = names or await _selected(client, chosen)
+        if not keys:
+            click.echo("No resources found.", err=True)
+        failures = [why for namespace, name in keys if (why := await _forget(client, name, namespace))]
+        if failures:
+            raise UsageError("; ".join(failures), LIST)
+
+    _run(kubeconfig, work)
+
+
+async def _selected(client: Client, chosen: Chosen) -> list[tuple[str, str]]:
+    found = (await client.list(POD, chosen.namespace, labels=chosen.selector)).items
+    return [(chosen.namespace, pod["metadata"]["name"]) for pod in found if _is_external(pod)]
+
+
+async def _forget(client: Client, name: str, namespace: str) -> str:
+    """Empty: it is going."""
+    pod = await _there(client, name, namespace)
+    if pod is None:
+        return f'there is no pod/{name} in namespace "{namespace}"'
+    if not _is_external(pod):
+        return f"pod/{name} is no external pod: kubectl delete pod {name}"
+    await client.delete(POD, name, namespace, uid=pod["metadata"]["uid"])
+    click.echo(f"pod/{name} unregistered")
+    return ""
+
+
+def _is_external(pod: Tree) -> bool:
+    return bool(pod["spec"].get("runtimeClassName") == external.RUNTIME_CLASS)
+
+
+def _run(kubeconfig: Path | None, work: Callable[[Client], Awaitable[None]]) -> None:
+    """Raises: UsageError for whatever the API refused."""
+
+    async def run() -> None:
+        try:
+            async with connected(kubeconfig, "pierhead-register") as client:
+                await work(client)
+        except ApiError as error:
+            raise UsageError(error.message, "") from error
+
+    asyncio.run(run())

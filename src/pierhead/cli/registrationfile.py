@@ -1,0 +1,73 @@
+"""A file of registrations: a list in YAML or JSON. What is wrong with it is said with its line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pierhead.core import registrations
+from pierhead.core.registrations import Registration, Wrong
+from pierhead.errors import UsageError
+
+SHAPE = "write a list: - {name: db-1, ip: 192.0.2.10, ports: [pg=5432], labels: {app: db}}"
+
+
+def read(path: Path, namespace: str) -> list[Registration]:
+    """``-`` is stdin.
+
+    Raises:
+        UsageError: the file cannot be read, or a line of it makes no sense.
+    """
+    stdin = str(path) == "-"
+    try:
+        text = sys.stdin.read() if stdin else path.read_text()
+        document = yaml.compose(text, yaml.SafeLoader)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text", SHAPE) from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UsageError(f"{path}, line {line}: {error.problem}", SHAPE) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"{path} is neither YAML nor JSON", SHAPE) from error
+    if not isinstance(document, yaml.SequenceNode):
+        raise UsageError(f"{path} holds no list", SHAPE)
+    return list(_each(Path("stdin") if stdin else path, document, namespace))
+
+
+def _each(path: Path, document: yaml.SequenceNode, namespace: str) -> Iterator[Registration]:
+    lines: dict[tuple[str, str], int] = {}
+    for item in document.value:
+        line = item.start_mark.line + 1
+        if not isinstance(item, yaml.MappingNode):
+            raise UsageError(f"{path}, line {line}: this is no registration", SHAPE)
+        try:
+            found = registrations.read(_fields(item), namespace)
+        except Wrong as error:
+            raise UsageError(f"{path}, line {_line(item, error.field)}: {error}", "nothing was registered") from error
+        except yaml.MarkedYAMLError as error:
+            raise UsageError(f"{path}, line {line}: {error.problem}", SHAPE) from error
+        first = lines.setdefault(found.key, line)
+        if first != line:
+            raise UsageError(f"{path}, line {line}: pod/{found.name} stands in line {first} already", "name each once")
+        yield found
+
+
+def _fields(item: yaml.MappingNode) -> Mapping[str, Any]:
+    """All scalars as the texts that stand there: 010 is no number, and no is no verdict."""
+    loader = yaml.BaseLoader("")
+    try:
+        return {str(key): value for key, value in loader.construct_mapping(item, deep=True).items()}
+    finally:
+        loader.dispose()
+
+
+def _line(item: yaml.MappingNode, field: str) -> int:
+    """That of the field, or of the whole where it is missing."""
+    marks = [key.start_mark for key, _ in item.value if getattr(key, "value", None) == field]
+    return int(marks[0].line if marks else item.start_mark.line) + 1
