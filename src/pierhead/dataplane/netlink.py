@@ -12,6 +12,7 @@ import socket
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, Self
 
 from pierhead.errors import (
@@ -35,6 +36,8 @@ SEND_BUFFER: Final = 1 << 28
 RECEIVE_BUFFER: Final = 1 << 22
 DATAGRAM: Final = 1 << 16
 """Bytes; the kernel makes its answers 32 KiB at most."""
+AT_ONCE: Final = 100
+"""Messages that are performed before their answers are read: a stock buffer holds the answers to some two hundred."""
 _LAST_SEQUENCE: Final = 0xFFFFFFFF
 ATTEMPTS: Final = 10
 """How often a dump is asked that changes while it is read."""
@@ -65,6 +68,11 @@ def refusal(number: int, subject: str, text: str = "") -> KernelError:
     """The kernel's number as an error of ours; ``text``: what the kernel itself says of it."""
     why = os.strerror(number)
     return _KINDS.get(number, KernelError)(number, subject, f"{why} ({text})" if text else why)
+
+
+def _refusals(outcomes: Sequence[Outcome], first: int, subjects: Sequence[str]) -> list[KernelError]:
+    """The outcomes that are none, in the order in which the kernel gave them; ``first``: the sequence of the first subject."""
+    return [refusal(one.errno, subjects[one.sequence - first], one.text) for one in outcomes if one.errno]
 
 
 class Connection(typing.Protocol):
@@ -122,7 +130,8 @@ class Netlink:
         self._send(encode_batch(messages, begin, generation), f"a transaction of {len(messages)} messages")
         subjects = ["the transaction", *(message.subject for message in messages), "the transaction"]
         outcomes = [found for found in self._answers(begin, len(subjects)) if isinstance(found, Outcome)]
-        self._raise_first(outcomes, begin, subjects, ())
+        for error in _refusals(outcomes, begin, subjects):
+            raise error
         if not outcomes:
             raise AnswerLost(0, "the transaction", "the kernel did not answer")
 
@@ -131,15 +140,22 @@ class Netlink:
 
         Raises:
             KernelError: the first refusal that is none of ``forgiving``.
-            MessageTooLong: the send buffer is smaller than the messages; none was done.
         """
+        refused: list[KernelError] = []
+        for start in range(0, len(messages), AT_ONCE):
+            refused += self._perform(messages[start : start + AT_ONCE])
+        for error in refused:
+            if not isinstance(error, forgiving):
+                raise error
+
+    def _perform(self, messages: Sequence[Message]) -> list[KernelError]:
         first = self._take(len(messages))
-        asked = (Message(each.kind, each.body, each.flags | Flag.ACK) for each in messages)
+        asked = (replace(message, flags=message.flags | Flag.ACK) for message in messages)
         self._send(b"".join(encode(message, first + i) for i, message in enumerate(asked)), f"{len(messages)} messages")
         outcomes = [found for found in self._answers(first, len(messages)) if isinstance(found, Outcome)]
-        self._raise_first(outcomes, first, [message.subject for message in messages], forgiving)
         if len(outcomes) < len(messages):
             raise AnswerLost(0, messages[len(outcomes)].subject, "the kernel did not answer")
+        return _refusals(outcomes, first, [message.subject for message in messages])
 
     def request(self, message: Message) -> list[Message]:
         """The kernel's answer to a question: one message, or all of a dump, which is asked anew when what it shows changed meanwhile.
@@ -158,8 +174,7 @@ class Netlink:
     def _ask(self, message: Message) -> list[Message] | None:
         """One attempt; None: what was dumped changed meanwhile."""
         sequence = self._take(1)
-        asked = Message(message.kind, message.body, message.flags | Flag.ACK)
-        self._send(encode(asked, sequence), message.subject)
+        self._send(encode(replace(message, flags=message.flags | Flag.ACK), sequence), message.subject)
         found: list[Message] = []
         whole = True
         for answer in self._answers(sequence, 1):
@@ -203,16 +218,6 @@ class Netlink:
             yield from (answer for sequence, answer in parse(data) if first <= sequence < first + count)
         if lost:
             yield Outcome(first, errno.ENOBUFS)
-
-    @staticmethod
-    def _raise_first(
-        outcomes: Sequence[Outcome], first: int, subjects: Sequence[str], forgiving: tuple[type[KernelError], ...]
-    ) -> None:
-        for outcome in outcomes:
-            if outcome.errno:
-                error = refusal(outcome.errno, subjects[outcome.sequence - first], outcome.text)
-                if not isinstance(error, forgiving):
-                    raise error
 
     def close(self) -> None:
         self._socket.close()

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pierhead.dataplane.netlink import ATTEMPTS, Netlink, refusal
-from pierhead.errors import AnswerLost, KernelError, MessageTooLong, NotSupported, ObjectMissing
+from pierhead.dataplane.netlink import AT_ONCE, ATTEMPTS, Netlink, refusal
+from pierhead.errors import AnswerLost, KernelError, MessageTooLong, NotSupported, ObjectExists, ObjectMissing
 from pierhead.wire.netlink import HEADER, Flag, Message
 
 ERROR, DONE, ANSWER = 2, 3, 77
@@ -142,6 +142,22 @@ def test_a_refusal_is_told_although_other_answers_were_lost() -> None:
 
     with pytest.raises(ObjectMissing):
         Netlink(Kernel(answers)).transact([CHANGE])
+
+
+def test_many_are_performed_in_parts_whose_answers_fit() -> None:
+    kernel = Kernel(lambda first: [outcome(first + i, errno.EEXIST if i == 7 else 0) for i in range(AT_ONCE)])
+    messages = [Message(75, b"", 0, f"thing {i}") for i in range(3 * AT_ONCE)]
+    with pytest.raises(KernelError, match=r"^thing 7: File exists$"):
+        Netlink(kernel).perform(messages)
+    assert len(kernel.sent) == 3
+    Netlink(kernel).perform(messages, forgiving=(ObjectExists,))
+
+
+def test_nothing_is_performed_without_a_message() -> None:
+    kernel = Kernel(whole)
+    Netlink(kernel).perform([])
+    Netlink(kernel).transact([])
+    assert kernel.sent == []
 
 
 def test_what_cannot_be_sent_at_once_says_so() -> None:
