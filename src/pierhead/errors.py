@@ -189,13 +189,15 @@ class StoreFailed(StoreError):
 class KernelError(PierheadError):
     """The kernel did not do what a netlink message asked."""
 
-    def __init__(self, errno: int, subject: str, why: str) -> None:
+    def __init__(self, errno: int, subject: str, why: str, attribute: bytes = b"") -> None:
         super().__init__(f"{subject}: {why}")
         self.errno = errno
         """The kernel's number; 0 when it gave none."""
         self.subject = subject
         """The object concerned, in words."""
         self.why = why
+        self.attribute = attribute
+        """The value of the very attribute that the kernel objects to (of many elements, that one); empty when it does not say."""
 
 
 class NotPermitted(KernelError):

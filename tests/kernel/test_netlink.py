@@ -17,7 +17,15 @@ from pierhead.errors import (
     ObjectMissing,
 )
 from pierhead.wire import datatypes, links
-from pierhead.wire.listing import ask_generation, dump_elements, dump_tables, read_elements, read_generation, read_table
+from pierhead.wire.listing import (
+    ask_generation,
+    dump_elements,
+    dump_tables,
+    read_elements,
+    read_generation,
+    read_key,
+    read_table,
+)
 from pierhead.wire.netlink import Message, Protocol
 from pierhead.wire.nftables import Chain, Element, Family, Rule, Set, Table, add, add_elements, delete, delete_elements
 
@@ -75,6 +83,15 @@ def test_refusals_say_what_they_are_about(
         held.transact(wrong)
     assert refused.value.subject == subject
     assert refused.value.errno
+
+
+def test_of_many_elements_the_refused_one_is_named(namespace: Namespace) -> None:
+    held = namespace.open()
+    held.transact([add(TABLE), add(MARKS), *add_elements(MARKS, marks(3))])
+    wrong = [*marks(2), Element(struct.pack("=I", 2), b"\1" * 8), *marks(1)]
+    with pytest.raises(ObjectExists) as refused:
+        held.transact(add_elements(MARKS, wrong))
+    assert read_key(refused.value.attribute) == struct.pack("=I", 2)
 
 
 def test_a_transaction_made_for_another_generation_is_refused(namespace: Namespace) -> None:

@@ -27,7 +27,7 @@ from pierhead.errors import (
     ObjectExists,
     ObjectMissing,
 )
-from pierhead.wire.netlink import Flag, Message, Outcome, Protocol, encode, encode_batch, parse
+from pierhead.wire.netlink import Flag, Message, Outcome, Protocol, attribute_at, encode, encode_batch, parse
 
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
@@ -64,15 +64,16 @@ _KINDS: Final[Mapping[int, type[KernelError]]] = {
 }
 
 
-def refusal(number: int, subject: str, text: str = "") -> KernelError:
+def refusal(number: int, subject: str, text: str = "", attribute: bytes = b"") -> KernelError:
     """The kernel's number as an error of ours; ``text``: what the kernel itself says of it."""
     why = os.strerror(number)
-    return _KINDS.get(number, KernelError)(number, subject, f"{why} ({text})" if text else why)
+    return _KINDS.get(number, KernelError)(number, subject, f"{why} ({text})" if text else why, attribute)
 
 
-def _refusals(outcomes: Sequence[Outcome], first: int, subjects: Sequence[str]) -> list[KernelError]:
-    """The outcomes that are none, in the order in which the kernel gave them; ``first``: the sequence of the first subject."""
-    return [refusal(one.errno, subjects[one.sequence - first], one.text) for one in outcomes if one.errno]
+def _refusals(outcomes: Sequence[Outcome], first: int, messages: Sequence[Message]) -> list[KernelError]:
+    """The outcomes that are none, in the order in which the kernel gave them; ``first``: the sequence of the first message."""
+    refused = [(one, messages[one.sequence - first]) for one in outcomes if one.errno]
+    return [refusal(one.errno, its.subject, one.text, attribute_at(its, one.offset)) for one, its in refused]
 
 
 class Connection(typing.Protocol):
@@ -128,9 +129,9 @@ class Netlink:
             return
         begin = self._take(len(messages) + 2)
         self._send(encode_batch(messages, begin, generation), f"a transaction of {len(messages)} messages")
-        subjects = ["the transaction", *(message.subject for message in messages), "the transaction"]
-        outcomes = [found for found in self._answers(begin, len(subjects)) if isinstance(found, Outcome)]
-        for error in _refusals(outcomes, begin, subjects):
+        frame = Message(0, b"", 0, "the transaction")
+        outcomes = [found for found in self._answers(begin, len(messages) + 2) if isinstance(found, Outcome)]
+        for error in _refusals(outcomes, begin, [frame, *messages, frame]):
             raise error
         if not outcomes:
             raise AnswerLost(0, "the transaction", "the kernel did not answer")
@@ -155,7 +156,7 @@ class Netlink:
         outcomes = [found for found in self._answers(first, len(messages)) if isinstance(found, Outcome)]
         if len(outcomes) < len(messages):
             raise AnswerLost(0, messages[len(outcomes)].subject, "the kernel did not answer")
-        return _refusals(outcomes, first, [message.subject for message in messages])
+        return _refusals(outcomes, first, messages)
 
     def request(self, message: Message) -> list[Message]:
         """The kernel's answer to a question: one message, or all of a dump, which is asked anew when what it shows changed meanwhile.

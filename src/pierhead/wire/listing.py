@@ -121,6 +121,11 @@ def read_elements(message: Message) -> Iterator[Held]:
         yield Held(_need(attributes(_need(found, 1)), 1), data, timeout, expires, *_counted(found))
 
 
+def read_key(element: bytes) -> bytes:
+    """The key of one element, as ``KernelError.attribute`` has a refused one."""
+    return _need(attributes(_need(attributes(element), 1)), 1)
+
+
 def read_generation(message: Message) -> Generation:
     """From the answer to ``ask_generation``, and from a notice."""
     found = _terms(message)

@@ -179,6 +179,13 @@ def string(value: bytes) -> str:
     return value.partition(b"\0")[0].decode(errors="replace")
 
 
+def attribute_at(message: Message, offset: int) -> bytes:
+    """The value of the attribute at this place of the message as it was sent, header included; empty where none is."""
+    for _, value in each(message.body[max(offset - HEADER.size, 0) :] if offset else b""):
+        return value
+    return b""
+
+
 # -- messages -----------------------------------------------------------------------------------------------
 
 

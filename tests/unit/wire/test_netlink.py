@@ -123,6 +123,13 @@ def test_a_refusal_may_have_the_kernels_words_and_the_place(capped: bool) -> Non
     assert only(refused(95, echo, said, flags)) == Outcome(7, 95, "Chain already has a base hook", 44)
 
 
+def test_the_attribute_at_a_place_is_found() -> None:
+    message = Message(0xA00, b"head" + netlink.text(1, "one") + netlink.text(2, "two"))
+    assert netlink.attribute_at(message, 28) == b"two\0"
+    assert netlink.attribute_at(message, 36) == b""
+    assert netlink.attribute_at(message, 0) == b"", "the kernel did not say"
+
+
 def test_the_end_of_a_dump_may_say_that_it_failed_or_was_disturbed() -> None:
     assert only(received(DONE, bytes(4))) == Outcome(7, 0)
     assert only(received(DONE, b"")) == Outcome(7, 0)
