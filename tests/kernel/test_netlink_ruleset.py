@@ -200,11 +200,15 @@ def test_a_statement_is_listed_where_it_is_allowed(
 
 @pytest.mark.parametrize(
     ("statement", "shown"),
-    [(x.masquerade(), "masquerade"), (x.masquerade(x.NatFlag.FULLY_RANDOM), "masquerade fully-random")],
+    [
+        ((x.masquerade(),), "masquerade"),
+        ((x.masquerade(x.NatFlag.FULLY_RANDOM),), "masquerade fully-random"),
+        ((x.immediate(b"\x0a\0\0\1"), x.snat(2)), "snat to 10.0.0.1"),
+    ],
 )
-def test_masquerade_is_listed(namespace: Namespace, statement: bytes, shown: str) -> None:
+def test_another_source_is_listed(namespace: Namespace, statement: tuple[bytes, ...], shown: str) -> None:
     chain = Chain(IP, "rules", Base("nat", Hook.POSTROUTING, 100))
-    namespace.open().transact([add(IP), add(chain), add(Rule(chain, (*TRANSLATED, statement)))])
+    namespace.open().transact([add(IP), add(chain), add(Rule(chain, (*TRANSLATED, *statement)))])
     assert namespace.nft("list", "ruleset").splitlines()[3].strip() == f"ct status dnat {shown}"
 
 
