@@ -18,7 +18,7 @@ from pierhead.wire.nftables import Family
 INSIDE = replace(HERE, network=replace(NETWORK, mode="host"))
 """The place as a kernel's data plane sees it: loopback addresses are nothing special."""
 GROUND = Ground(Family.IP, "uid", (NODE,), NETWORK.service_ranges, NETWORK.pod_ranges)
-PICKS = 8
+PICKS = 6
 
 
 class Kernel:

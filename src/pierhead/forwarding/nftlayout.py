@@ -304,6 +304,8 @@ class Layout:
     def _hide(self) -> Iterator[tuple[str, tuple[Expression, ...]]]:
         """Who must not be seen by the endpoint, because its answers would not come back here or would go past the translation."""
         yield "hide", (x.ct(Ct.STATUS).into(), mask(Status.DNAT), x.cmp(mark(0)), x.verdict(x.RETURN))
+        # What the node sends to itself comes back by itself.
+        yield "hide", (x.meta(Meta.OIFNAME).into(), x.cmp(x.interface("lo")), x.verdict(x.RETURN))
         yield "hide", (x.MARK.into(), mask(HIDE), x.cmp(mark(0), Compare.NOT_EQUAL), x.masquerade())
         yield "hide", (*x.concat(self.saddr, self.daddr), x.lookup(self.hairpin), x.masquerade())
         yield "hide", (self.saddr.into(), x.lookup(self.nodes), x.masquerade())

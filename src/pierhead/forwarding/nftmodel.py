@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeAlias
 
 from pierhead.errors import ObjectBusy, ObjectExists, ObjectMissing
-from pierhead.wire.expressions import Base, Ct, Meta, State, Status, Verdict
+from pierhead.wire.expressions import Base, Ct, Meta, State, Status, Verdict, interface
 from pierhead.wire.netlink import Message, attributes, each, number, string
 from pierhead.wire.nftables import Family, Hook, Kind
 
@@ -325,7 +325,8 @@ class Walk:
         values = {
             Meta.MARK: self._mark.to_bytes(4, _HOST),
             Meta.L4PROTO: bytes((self._packet.protocol,)),
-            Meta.IIFNAME: self._link.encode().ljust(16, b"\0"),
+            Meta.IIFNAME: interface(self._link),
+            Meta.OIFNAME: interface("lo" if self._is_local(self._packet.destination) else ""),
         }
         self._put(number(terms[1]), values[Meta(key)])
 
