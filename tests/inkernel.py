@@ -44,6 +44,14 @@ class Sockets:
         found.setblocking(False)
         return found
 
+    @contextmanager
+    def listening(self, address: str, port: int) -> Iterator[None]:
+        """Somebody accepts connections there and says nothing."""
+        with self.make(socket.SOCK_STREAM) as found:
+            found.bind((address, port))
+            found.listen(100)
+            yield
+
 
 @contextmanager
 def sockets_of(namespace: Namespace) -> Iterator[Sockets]:

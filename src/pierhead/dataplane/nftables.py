@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from itertools import chain
+from itertools import count
 from typing import Final
 
 from pierhead.dataplane import conntrack
@@ -16,7 +16,7 @@ from pierhead.dataplane.netlink import Netlink
 from pierhead.errors import GenerationPassed, KernelError, MessageTooLong, NoRoom, ObjectMissing
 from pierhead.forwarding.diff import Change, Reset, diff
 from pierhead.forwarding.nft import Compiler, Step
-from pierhead.forwarding.nftlayout import NAME, Ground
+from pierhead.forwarding.nftlayout import NAME, Ground, led
 from pierhead.forwarding.table import Backends, ForwardingTable, Frontend, PortKey, Refusal, Rule
 from pierhead.wire.listing import (
     ask_generation,
@@ -32,7 +32,7 @@ from pierhead.wire.listing import (
     read_table,
 )
 from pierhead.wire.netlink import Message
-from pierhead.wire.nftables import Chain, Table, delete, delete_elements, flush
+from pierhead.wire.nftables import Chain, Family, Set, Table, delete, delete_elements, flush
 
 log = logging.getLogger(__name__)
 
@@ -117,27 +117,41 @@ class Nftables:
         """One transaction after which the kernel holds exactly this, whatever it held; clients' affinities go on."""
         self._generation = None
         held = {table.family: table for table in map(read_table, self._ask_all(dump_tables())) if table.name == NAME}
-        former, self._compilers = self._compilers, []
+        made = [_compiled(compiler.layout.ground, changes) for compiler in self._compilers]
         messages: list[Message] = []
-        steps: list[Step] = []
-        try:
-            for one in former:
-                compiler, step = _compiled(one.layout.ground, changes)
-                self._compilers.append(compiler)
-                steps.append(step)
-                messages += self._cleared(compiler, held.get(compiler.layout.table.family))
-                messages += [*compiler.layout.skeleton(), *step.messages]
-        except KernelError:
-            self._compilers = former
-            raise
+        for compiler, step in made:
+            messages += self._cleared(compiler, held.get(compiler.layout.table.family))
+            messages += [*compiler.layout.skeleton(), *step.messages]
+        self._compilers = [compiler for compiler, _ in made]
+        for attempt in count(1):
+            try:
+                self._write([*self._strays(held), *messages])
+            except ObjectMissing:  # a client's element timed out since it was read
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                break
+        self._generation = self._ask()
+        self._digest = self._rules()
+        self._after([replace(step, forgotten={}) for _, step in made])
+
+    def _write(self, messages: Sequence[Message]) -> None:
         try:
             self._netlink.transact(messages)
         except MessageTooLong:
             for piece in _pieces(messages):
                 self._netlink.transact(piece)
-        self._generation = self._ask()
-        self._digest = self._rules()
-        self._after(steps)
+
+    def _strays(self, held: Mapping[Family, Table]) -> Iterator[Message]:
+        """Clients are led on to where they were only if that is still an endpoint of the same Service."""
+        for compiler in self._compilers:
+            layout = compiler.layout
+            table = held.get(layout.ground.family)
+            if table is None or table.comment != layout.ground.comment:
+                continue
+            sticky = compiler.sticky()
+            gone = [key for key, (number, where) in self._led(layout.affinity) if where not in sticky.get(number, ())]
+            yield from delete_elements(layout.affinity, gone)
 
     def _cleared(self, compiler: Compiler, held: Table | None) -> Iterator[Message]:
         """Empties what is there, but for what traffic taught; a table of another layout goes as a whole.
@@ -175,13 +189,21 @@ class Nftables:
         """Elements come and go with traffic: one that is gone meanwhile makes the kernel refuse, and it is read again."""
         affinity = compiler.layout.affinity
         for _ in range(ATTEMPTS):
-            held = chain.from_iterable(map(read_elements, self._ask_all(dump_elements(affinity))))
-            gone = [found.key for found in held if compiler.layout.stale(found, forgotten)]
+            gone = [
+                key
+                for key, (number, where) in self._led(affinity)
+                if number in forgotten and where not in (forgotten[number] or ())
+            ]
             try:
                 self._transact(delete_elements(affinity, gone))
             except ObjectMissing:
                 continue
             return
+
+    def _led(self, affinity: Set) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
+        for message in self._ask_all(dump_elements(affinity)):
+            for found in read_elements(message):
+                yield found.key, led(found)
 
     def _altered(self) -> bool:
         """Whether our tables are not what we left: rules, and how much is in each set."""
@@ -190,7 +212,7 @@ class Nftables:
         for compiler in self._compilers:
             found = map(read_set, self._ask_all(dump_sets(compiler.layout.table)))
             counts = {there.name: there.count for there in found}
-            if any(counts.get(name) not in (count, None) for name, count in compiler.counts().items()):
+            if any(counts.get(name) not in (known, None) for name, known in compiler.counts().items()):
                 return True
         return False
 
@@ -198,7 +220,7 @@ class Nftables:
         found = blake2b(digest_size=16)
         for compiler in self._compilers:
             for message in self._ask_all(dump_rules(compiler.layout.table)):
-                found.update(message.body)
+                found.update(message.body[4:])  # before that stands the generation
         return found.digest()
 
     def _ask(self) -> int:

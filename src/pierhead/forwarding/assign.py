@@ -7,9 +7,10 @@ sync later, and an id is given away again only after that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
+from zlib import crc32
 
 from pierhead.forwarding.table import Policy, PortKey
 
@@ -41,8 +42,7 @@ class Assignment:
 
     def __init__(self) -> None:
         self._held: dict[Choice, Assigned] = {}
-        self._free: list[int] = []
-        self._next = 1
+        self._used: set[int] = set()
         self._unused: set[Slot] = set()
         self._retired: list[int] = []
         self.occupied = 0
@@ -56,7 +56,7 @@ class Assignment:
         """A new sync begins: what the last one stopped using is emptied, and its ids may be used again."""
         self.emptied, self.filled = self._unused, {}
         self.occupied -= len(self._unused)
-        self._free += self._retired
+        self._used.difference_update(self._retired)
         self._unused, self._retired = set(), []
 
     def hold(self, choice: Choice, sockets: Sequence[Socket]) -> Assigned:
@@ -69,7 +69,7 @@ class Assignment:
             raise OverflowError(f"{len(sockets)} endpoints, {SLOTS} at most")
         held = self._held.get(choice)
         if held is None:
-            held = self._held[choice] = Assigned(self._take())
+            held = self._held[choice] = Assigned(self._take(choice))
         self._place(held, sockets)
         return held
 
@@ -85,13 +85,18 @@ class Assignment:
     def get(self, choice: Choice) -> Assigned | None:
         return self._held.get(choice)
 
-    def _take(self) -> int:
-        if self._free:
-            return self._free.pop()
-        if self._next >= IDS:
+    def _take(self, choice: Choice) -> int:
+        """A free id: where there is no clash the same one in every process, so that sticky clients outlive a restart."""
+        if len(self._used) >= IDS - 1:
             raise OverflowError(f"{IDS - 1} choices at most")
-        self._next += 1
-        return self._next - 1
+        found = crc32("/".join((*choice.key.service, *choice.key[1:], choice.policy)).encode()) % IDS
+        while found in self._used or not found:
+            found = (found + 1) % IDS
+        self._used.add(found)
+        return found
+
+    def all(self) -> Iterable[Assigned]:
+        return self._held.values()
 
     def _place(self, held: Assigned, wanted: Sequence[Socket]) -> None:
         """Endpoints that stay keep their slots; the others fill the holes, newcomers and those from above the new end."""

@@ -151,6 +151,10 @@ class Compiler:
         """What was taken so far."""
         return ForwardingTable(self._rules, self._backends)
 
+    def sticky(self) -> dict[int, frozenset[bytes]]:
+        """Where the clients of each id with affinity may be led."""
+        return {held.id: frozenset(held.sockets) for held in self._assignment.all() if held.id in self._affine}
+
     def counts(self) -> dict[str, int]:
         """How many elements each set holds that only changes of the table fill."""
         layout, served = self.layout, self._served.values()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, NamedTuple
@@ -228,14 +228,6 @@ class Layout:
         elements = add_elements(protocols, [Element(b"\x06"), Element(b"\x11")])
         return [add(protocols), *elements, add(Rule(chain, rule))]
 
-    def stale(self, found: Held, forgotten: Mapping[int, frozenset[bytes] | None]) -> bool:
-        """Whether this element of ``affinity`` leads a client where it must not go any more."""
-        number = int.from_bytes(found.key[-4:], sys.byteorder)
-        if number not in forgotten:
-            return False
-        keep = forgotten[number]
-        return keep is None or found.data not in keep
-
     def _rules(self) -> Iterator[tuple[str, tuple[Expression, ...]]]:
         for chain in ("guard-pre", "guard-out"):
             yield chain, (*judged(), x.verdict(x.RETURN))
@@ -316,6 +308,12 @@ class Layout:
 
     def _outside_pods(self, address: Load) -> tuple[Expression, ...]:
         return tuple(part for pods in self.ground.pods for part in within(address, pods, Compare.NOT_EQUAL))
+
+
+def led(found: Held) -> tuple[int, bytes]:
+    """Of an element of ``affinity``: the id, and where its clients are led."""
+    assert isinstance(found.data, bytes)
+    return int.from_bytes(found.key[-4:], sys.byteorder), found.data
 
 
 ICMPV6, SOLICITATION = 58, 135
