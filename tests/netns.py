@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ def network_namespace(*, mapped: bool) -> Iterator[tuple[str, ...]]:
     with holder:
         assert holder.stdout
         if holder.stdout.readline() != "up\n":
+            assert shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin:/sbin"), "ip is missing: iproute2"
             pytest.skip("user namespaces are not allowed here")
         user = ("--user", "--preserve-credentials") if mapped else ()
         yield ("nsenter", *user, "--net", "--target", str(holder.pid))

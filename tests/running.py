@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pierhead.region import tenure
+
 ROOT = Path(__file__).parents[1]
 PIERHEAD = Path(sys.executable).with_name("pierhead")
 START_LIMIT = 20.0
@@ -155,7 +157,4 @@ def ranges(worker: str, *, part: int = 0) -> Sequence[str]:
     """Service, pod and floating ranges of a test worker's own: several regions of loopback mode share one 127.0.0.0/8. ``part``
     keeps a region of a single test apart from the one its worker shares."""
     number = part + (int(worker.removeprefix("gw")) if worker != "master" else 9)
-    return (
-        "--service-cidr", f"127.{100 + number}.0.0/16", "--pod-cidr", f"127.{170 + number}.0.0/16",
-        "--floating-cidr", f"127.{140 + number}.0.0/24",
-    )  # fmt: skip
+    return tenure.part(100 + number).options

@@ -52,6 +52,33 @@ with region() as r:
 """
 
 
+INTERRUPTED = """
+import os, signal
+from pierhead.testing import Region
+
+def test_that_hangs(pierhead: Region) -> None:
+    def look(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    pierhead.wait("configmaps", "never", look, timeout=60)
+"""
+INTERRUPTED_EARLY = """
+import signal, threading
+from pierhead.testing.life import Life
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.002)
+try:
+    Life("none")
+except KeyboardInterrupt:
+    pass
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(10)
+print(threading.active_count())
+"""
+
+
 def test_the_tests_of_several_processes_do_not_meet(tmp_path: Path) -> None:
     (tmp_path / "test_maps.py").write_text(TESTS)
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
@@ -78,6 +105,25 @@ def test_a_process_that_never_closes_it_ends_and_leaves_nothing(tmp_path: Path, 
     assert done.returncode == code
     assert "script.py:3: ResourceWarning: this region was never closed: use `with region()`" in done.stderr
     assert not folder.exists()
+
+
+def test_tests_that_are_interrupted_end_at_once_and_leave_nothing(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(INTERRUPTED)
+    (tmp_path / "temporary").mkdir()
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    variables["TMPDIR"] = str(tmp_path / "temporary")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(tmp_path)]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "KeyboardInterrupt" in done.stdout
+    assert list((tmp_path / "temporary").glob("pierhead-*")) == []
+
+
+def test_who_is_interrupted_while_it_begins_leaves_nothing(tmp_path: Path) -> None:
+    command, variables = [sys.executable, "-c", INTERRUPTED_EARLY], os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_that_dies_takes_it_along(tmp_path: Path) -> None:

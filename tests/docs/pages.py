@@ -57,8 +57,10 @@ class Command:
         return any(line.startswith(ERRORS) for line in self.output.splitlines())
 
     def printed(self, actual: str) -> bool:
+        """Whether an error begins with a capital differs between versions of kubectl."""
         pattern = ".*".join(re.escape(piece) for piece in self.output.strip().split("…"))
-        return re.fullmatch(pattern, actual.strip(), re.DOTALL) is not None
+        flags = re.DOTALL | (re.IGNORECASE if self.fails else re.NOFLAG)
+        return re.fullmatch(pattern, actual.strip(), flags) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         done = pierhead("up", "--data-dir", str(tmp_path / "d"), "--listen", where, *OFFLINE)
     assert done.returncode == 1
-    assert f"cannot listen on {where}" in done.stderr
+    assert f"cannot listen on {where}: Address already in use\n" in done.stderr
     assert "--listen" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -101,6 +101,7 @@ def test_a_bad_option_is_one_clear_line(tmp_path: Path, option: str, value: str,
     ("arguments", "text", "step"),
     [
         (("up", "--network", "host"), "--network host", "loopback"),
+        (("up", "--data-dir", ""), "--data-dir names no directory", "--data-dir DIR"),
         (("up", "--proxy-mode", "nftables"), "--proxy-mode nftables", "userspace"),
         (("up", "--colour"), "--colour", "pierhead up --help"),
         (("apply",), "apply", "pierhead --help"),
@@ -176,6 +177,27 @@ def test_the_service_of_the_api_follows_it_to_another_port(tmp_path: Path) -> No
             eventually(lambda: api_service(region) == api_service_at(region.url), "the Service of the API")
 
 
+def test_the_service_of_the_api_follows_the_range_and_those_of_users_hold_it(tmp_path: Path) -> None:
+    def address(region: Region, name: str) -> str:
+        found = region.call("GET", f"/api/v1/namespaces/default/services/{name}")[1]
+        return str(found.get("spec", {}).get("clusterIP"))
+
+    def in_range(block: str) -> tuple[str, ...]:
+        return (*OFFLINE, "--service-cidr", block)
+
+    with running(tmp_path / "d", *in_range("10.96.0.0/16")) as region:
+        eventually(lambda: address(region, "kubernetes") == "10.96.0.1", "the first address of the range")
+    with running(tmp_path / "d", *in_range("10.97.0.0/16")) as region:
+        eventually(lambda: address(region, "kubernetes") == "10.97.0.1", "the first address of the other range")
+        Namespace(region, "default").create("services", service("web", [{"port": 80}]))
+        held = address(region, "web")
+    done = pierhead("up", "--data-dir", str(tmp_path / "d"), "--listen", "127.0.0.1:0", *in_range("10.96.0.0/16"))
+    first, second = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert first.endswith(f"1 Service has a cluster IP outside 10.96.0.0/16: default/web ({held})")
+    assert "--service-cidr" in second
+
+
 def api_service(region: Region) -> tuple[Any, ...]:
     """The target port of the Service ``kubernetes``, and the subsets of its Endpoints."""
     service, endpoints = (region.call("GET", f"/api/v1/namespaces/default/{kind}/kubernetes")[1] for kind in KINDS)
@@ -211,7 +233,8 @@ def test_a_demo_that_is_told_to_end_takes_its_region_with_it(tmp_path: Path) -> 
 def test_the_demo_tells_its_story() -> None:
     done = pierhead("demo", timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ", 0 failures" in done.stdout
+    _, served, bars = re.split(r"What the clients saw: (\d+) thumbnails, 0 failures", done.stdout)
+    assert sum(map(int, re.findall(r"^ +thumbnails-\S+ +(\d+)", bars, re.MULTILINE))) == int(served)
     assert "\x1b" not in done.stdout
 
 

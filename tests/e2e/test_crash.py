@@ -151,7 +151,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_doubled(tmp_path: Path) -> 
     share = CREATES // KILLS  # what is answered while a kill is on its way must not reach the next one
     ledger = Ledger([share * life + chance.randint(1, share - CLIENTS) for life in range(KILLS)])
     mark = uuid.uuid4().hex
-    arguments = ("--network", "loopback", *ranges(os.environ.get("PYTEST_XDIST_WORKER", "master")))
+    arguments = ("--network", "loopback", *ranges(os.environ.get("PYTEST_XDIST_WORKER", "master"), part=70))
     region = start(tmp_path, *arguments)
     try:
         for name in PODS:

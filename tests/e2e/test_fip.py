@@ -67,6 +67,9 @@ def test_one_is_created_shown_named_and_deleted(region: Region) -> None:
     assert re.fullmatch(rf"{re.escape(address)} +<none> +20\S+Z +<none>", row)
     assert said(region, "name", address, "the shop") == [f'fip/{address} named "the shop"']
     assert "the shop" in said(region, "get", line)[1]
+    why, _ = refused(region, "name", address, "a\n\x1b[2J")
+    assert "must be one line of printable text" in why
+    assert len(said(region, "get")) == 2
     assert said(region, "delete", line) == [f"fip/{address} deleted"]
     done = fip(region, "get")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "No resources found.\n")
@@ -84,8 +87,9 @@ def test_several_at_once_and_a_wished_one(region: Region) -> None:
 def test_all_that_are_asked_for_or_none(region: Region) -> None:
     said(region, "create", "--count", "4")
     line, step = refused(region, "create", "--count", "3")
-    assert line.startswith("pierhead: no floating IP was allocated: ")
-    assert 'pool "default" has no free address' in line
+    assert line.startswith("pierhead: no floating IP was allocated (")
+    assert "of 3 could be had)" in line
+    assert "has no free address" in line
     assert "kubectl get fippool" in step
     assert len(said(region, "get", "-o", "ip")) == 4
 

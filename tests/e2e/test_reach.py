@@ -30,11 +30,11 @@ except OSError as error:
     print(type(error).__name__)
 """
 ATTACK = (
-    "sysctl -qw net.ipv4.conf.all.route_localnet=1 && ip address flush dev lo"
+    "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet && ip address flush dev lo"
     f" && ip route add 127.0.0.0/8 via {MACHINE} dev end"
 )
 """A host that takes 127.0.0.0/8 for addresses of the machine, and sends there."""
-CARELESS = "sysctl -qw net.ipv4.conf.all.route_localnet=1"
+CARELESS = "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet"
 """A machine that accepts loopback addresses from a wire, as nodes of Kubernetes have done."""
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def options(part: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def regional(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
-    with running(tmp_path_factory.mktemp("zones"), *options(20), "--zones", "a,b,c") as found:
+    with running(tmp_path_factory.mktemp("zones"), *options(50), "--zones", "a,b,c") as found:
         yield found
 
 
@@ -53,6 +54,13 @@ def replicated(name: str, replicas: int) -> dict[str, Any]:
     }
 
 
+def elsewhere(name: str) -> dict[str, Any]:
+    """What runs somewhere and is not ours."""
+    metadata = {"name": name, "labels": {"app": name}, "annotations": {"pierhead.dev/address": "127.71.0.9"}}
+    spec = {"runtimeClassName": "external", "containers": [{"name": "external", "image": "external"}]}
+    return {"metadata": metadata, "spec": spec}
+
+
 def zones_of(home: Namespace) -> dict[str, str]:
     """The zone of each ready pod behind the Service ``web``, as its slices say it."""
     path = f"/apis/discovery.k8s.io/v1/namespaces/{home.name}/endpointslices"
@@ -69,6 +77,12 @@ def nodes(region: Region) -> list[dict[str, Any]]:
     return list(region.call("GET", "/api/v1/nodes")[1]["items"])
 
 
+def reports(region: Region) -> dict[str, list[str]]:
+    """Of each proxy, the nodes that it serves."""
+    found = region.call("GET", "/apis/pierhead.dev/v1/proxystatuses")[1]["items"]
+    return {one["metadata"]["name"]: one.get("status", {}).get("nodes", []) for one in found}
+
+
 def test_there_is_a_node_in_each_zone(regional: Region) -> None:
     found = {node["metadata"]["name"]: node for node in nodes(regional)}
     assert set(found) == {"node-a", "node-b", "node-c"}
@@ -80,8 +94,7 @@ def test_there_is_a_node_in_each_zone(regional: Region) -> None:
 
 
 def test_one_proxy_reports_for_all_nodes(regional: Region) -> None:
-    found = regional.call("GET", "/apis/pierhead.dev/v1/proxystatuses")[1]["items"]
-    assert [status["status"]["nodes"] for status in found] == [["node-a", "node-b", "node-c"]]
+    eventually(lambda: reports(regional) == {"node-a": ["node-a", "node-b", "node-c"]}, "a report")
 
 
 def test_a_service_spans_the_pods_of_all_zones(home: Namespace) -> None:
@@ -116,12 +129,42 @@ def test_a_pod_for_a_zone_that_no_node_has_says_so(home: Namespace) -> None:
 
 
 def test_what_ran_in_a_zone_that_is_given_up_runs_elsewhere(tmp_path: Path) -> None:
-    with running(tmp_path / "d", *options(30), "--zones", "a,b") as region:
+    with running(tmp_path / "d", *options(60), "--zones", "a,b") as region:
         home = Namespace(region, "default")
         home.apply(replicated("web", 2), service("web", [{"port": 8080, "targetPort": 9376}], APP))
+        home.create("pods", elsewhere("db"))
         home.wait_endpoints("web", 2)
         eventually(lambda: set(zones_of(home).values()) == {"a", "b"}, "a pod in each zone")
-    with running(tmp_path / "d", *options(30), "--zones", "a") as region:
+    with running(tmp_path / "d", *options(60), "--zones", "a") as region:
         home = Namespace(region, "default")
         eventually(lambda: len(zones_of(home)) == 2 and set(zones_of(home).values()) == {"a"}, "both pods in zone a")
         assert [node["metadata"]["name"] for node in nodes(region)] == ["node-1"]
+        eventually(lambda: reports(region) == {"node-1": ["node-1"]}, "the one proxy's report, and no other")
+        eventually(lambda: home.get("pods/db")["status"].get("podIP"), "a look at db")
+        moved = home.get("pods/db")
+        assert (moved["spec"]["nodeName"], moved["status"]["podIP"]) == ("node-1", "127.71.0.9")
+        assert moved["metadata"]["labels"] == {"app": "db"}
+
+
+def test_nodes_that_get_other_parts_of_the_pod_range_say_so(tmp_path: Path) -> None:
+    def lengths(region: Region) -> list[int]:
+        return [int(node["spec"]["podCIDR"].partition("/")[2]) for node in nodes(region)]
+
+    with running(tmp_path / "d", *options(30), "--zones", "b,c") as region:
+        half, _ = eventually(lambda: found if len(found := lengths(region)) == 2 else None, "two nodes")
+        home = Namespace(region, "default")
+        home.apply(replicated("web", 2), service("web", [{"port": 8080, "targetPort": 9376}], APP))
+        home.wait_endpoints("web", 2)
+    with running(tmp_path / "d", *options(30), "--zones", "a,b,c") as region:
+        eventually(lambda: lengths(region) == [half + 1] * 3, "three quarters of the range")
+        eventually(lambda: reports(region) == {"node-a": ["node-a", "node-b", "node-c"]}, "the one proxy's report")
+        parts = [ip_network(node["spec"]["podCIDR"]) for node in nodes(region)]
+        home = Namespace(region, "default")
+
+        def where() -> set[bool]:
+            return {any(ip_address(ip) in part for part in parts[1:]) for ip, _ in home.endpoints("web")}
+
+        eventually(lambda: len(home.endpoints("web")) == 2 and where() == {True}, "pods at addresses of their nodes")
+        address = home.cluster_ip("web")
+        eventually(lambda: answers(address, 8080), "an answer")
+        assert len(spread(address, 8080, 40)) == 2

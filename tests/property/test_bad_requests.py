@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asgi import Reply
 from pierhead.api.kinds import SERVED
 from pierhead.apiserver.router import UNSERVED
 from scenes import Region
+
+T = TypeVar("T")
 
 MEDIA = (
     "application/json",
@@ -115,8 +119,10 @@ def targets(draw: st.DrawFn) -> str:
     return kind.path(draw(st.sampled_from(["default", "none"])), name, subresource)
 
 
-def serve(method: str, target: str, body: bytes, headers: dict[str, str]) -> tuple[Any, Region]:
-    async def main() -> tuple[Any, Region]:
+def populated(scene: Callable[[Region], Awaitable[T]]) -> T:
+    """Plays a scene in a region that has a Service and a Pod, both of the name ``x``."""
+
+    async def main() -> T:
         region = Region()
         await region.prepare()
         for kind, spec in (
@@ -124,11 +130,18 @@ def serve(method: str, target: str, body: bytes, headers: dict[str, str]) -> tup
             ("pods", {"containers": [{"name": "c", "image": "host"}]}),
         ):
             await region.admin("POST", f"/api/v1/namespaces/default/{kind}", {"metadata": {"name": "x"}, "spec": spec})
-        reply = await region.admin(method, target, body, headers)
+        found = await scene(region)
         region.app.close()
-        return reply, region
+        return found
 
     return asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def serve(method: str, target: str, body: bytes, headers: dict[str, str]) -> tuple[Reply, Region]:
+    async def scene(region: Region) -> tuple[Reply, Region]:
+        return await region.admin(method, target, body, headers), region
+
+    return populated(scene)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -150,12 +163,16 @@ def test_no_depth_is_too_deep_for_an_answer(method: str, nest: str) -> None:
     left, right = nest.split("%s")
     media = MEDIA[4:] if method == "PATCH" else MEDIA[:1]
     target = SERVICES if method == "POST" else f"{SERVICES}/x"
-    for depth in (*range(100, 1000, 100), 100_000):
-        deep = f"{left * depth}1{right * depth}"
-        for body in (f'{{"x":{deep}}}', f'{{"spec":{{"selector":{deep}}}}}', f'{{"metadata":{MANAGED % deep}}}'):
-            for kind in media:
-                reply, _ = serve(method, target, body.encode(), {"content-type": kind})
-                assert reply.status < 500, (depth, reply.body)
+
+    async def scene(region: Region) -> None:
+        for depth in (*range(100, 1000, 100), 100_000):
+            deep = f"{left * depth}1{right * depth}"
+            for body in (f'{{"x":{deep}}}', f'{{"spec":{{"selector":{deep}}}}}', f'{{"metadata":{MANAGED % deep}}}'):
+                for kind in media:
+                    reply = await region.admin(method, target, body.encode(), {"content-type": kind})
+                    assert reply.status < 500, (depth, reply.body)
+
+    populated(scene)
 
 
 def test_half_a_surrogate_pair_is_answered_wherever_it_stands() -> None:

@@ -11,12 +11,16 @@ from pierhead.api.rules import (
     invalid_value,
     invalid_values,
     ip_address,
+    too_long,
 )
 from pierhead.api.strategy import Strategy, Write
 from pierhead.errors import Cause
 
 FIXED = ("pool", "address", "service")
 """Fields of the spec that say which address this is and whose: they never change."""
+
+LONGEST_REMARK = 256
+"""Bytes."""
 
 NO_NAME = "must be a valid IP address where it has digits and dots only, (e.g. 192.0.2.7)"
 """Whoever writes 192.0.2.300 means an address, and would be given another."""
@@ -62,7 +66,7 @@ class FloatingIPStrategy(Strategy):
             return _status_causes(obj.get("status") or {}, old.get("status") or {})
         spec, before = obj["spec"], old.get("spec") or {}
         changed = [name for name in FIXED if (spec.get(name) or "") != (before.get(name) or "")]
-        return [invalid_value(f"spec.{name}", spec.get(name) or "", IMMUTABLE) for name in changed]
+        return [*(invalid_value(f"spec.{name}", spec.get(name) or "", IMMUTABLE) for name in changed), *_remark(spec)]
 
 
 def _keep_region(obj: Tree, old: Tree) -> None:
@@ -83,7 +87,16 @@ def spec_causes(obj: Tree) -> list[Cause]:
         causes += invalid_values("spec.address", wish, malformed)
         if not malformed and address(name) and address(name) != address(wish):
             causes.append(invalid_value("spec.address", wish, "must be metadata.name where that is an address"))
-    return causes + (invalid_values("spec.service", service, _service_key(service)) if service else [])
+    causes += invalid_values("spec.service", service, _service_key(service)) if service else []
+    return causes + _remark(spec)
+
+
+def _remark(spec: Tree) -> list[Cause]:
+    """It is shown in tables, on terminals."""
+    text = spec.get("displayName") or ""
+    if len(text.encode(errors="replace")) > LONGEST_REMARK:
+        return [too_long("spec.displayName", LONGEST_REMARK)]
+    return [] if text.isprintable() else [invalid_value("spec.displayName", text, "must be one line of printable text")]
 
 
 def _status_causes(status: Tree, before: Tree) -> list[Cause]:

@@ -15,6 +15,7 @@ from pierhead.api.rules import (
     in_range,
     invalid_value,
     invalid_values,
+    not_found_value,
     not_supported,
     port_name,
     port_number,
@@ -193,7 +194,7 @@ def _mounts(path: str, mounts: Sequence[Tree], volumes: Collection[str]) -> list
         if not name:
             causes.append(required(f"{here}.name"))
         elif name not in volumes:
-            causes.append(Cause("FieldValueNotFound", f'Not found: "{name}"', f"{here}.name"))
+            causes.append(not_found_value(f"{here}.name", name))
         if not target:
             causes.append(required(f"{here}.mountPath"))
         if target in places:

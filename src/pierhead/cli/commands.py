@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pierhead import __version__
 from pierhead.cli.fip import fip
 from pierhead.cli.register import register, unregister
+from pierhead.errors import UsageError
+
+
+class Folder(click.Path):
+    """A directory; an empty text, most often a variable that is not set, would be the one we are in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            raise UsageError("--data-dir names no directory", "write one: --data-dir DIR, or leave the option out")
+        return super().convert(value, param, ctx)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -23,7 +34,7 @@ def commands(context: click.Context) -> None:
 @commands.command()
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=Folder(path_type=Path),
     help="State, credentials, logs of pods.  [default: $XDG_STATE_HOME/pierhead; for root /var/lib/pierhead]",
 )
 @click.option(
@@ -93,7 +104,7 @@ def up(
 
 
 @commands.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), help="The data directory given to `up`.")
+@click.option("--data-dir", type=Folder(path_type=Path), help="The data directory given to `up`.")
 def kubeconfig(*, data_dir: Path | None) -> None:
     """Print the kubeconfig of the region on this machine."""
     from pierhead.cli import kubeconfig as command

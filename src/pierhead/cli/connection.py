@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -18,7 +19,17 @@ from pierhead.client.http import Http
 from pierhead.errors import ApiError, UsageError
 from pierhead.region import directory
 
+Work: TypeAlias = Callable[[Client], Awaitable[None]]
+
 OURS = "name the one of the region: --kubeconfig FILE (`pierhead kubeconfig` prints it)"
+
+_STEPS: Mapping[int, str] = {
+    400: "write it differently",
+    403: "whoever runs the region can allow it",
+    404: f"is that the right server? {OURS}",
+    422: "write it differently",
+}
+"""What helps after an answer of this code; after any other: the same once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +43,14 @@ class Connection:
 
 
 def find(given: Path | None) -> Connection:
-    """``given``, else the first file of ``$KUBECONFIG`` that exists, else the one in the default data directory; its current context.
+    """``given``, else the first file of ``$KUBECONFIG`` that exists, else, where nobody names one, that in the default data
+    directory; its current context.
 
     Raises:
         UsageError: there is none, or it leads nowhere we can go.
     """
-    path = given or next(filter(Path.exists, _named()), directory.default() / "kubeconfig")
+    named = [given] if given else _named() or [directory.default() / "kubeconfig"]
+    path = next(filter(Path.exists, named), named[0])
     try:
         return _read(yaml.safe_load(path.read_text()) or {}, path.parent)
     except FileNotFoundError as error:
@@ -113,3 +126,26 @@ async def connected(given: Path | None, name: str) -> AsyncIterator[Client]:
         raise
     finally:
         await client.close()
+
+
+def run(given: Path | None, name: str, work: Work) -> None:
+    """Does something with a client as ``connected`` gives it.
+
+    Raises:
+        UsageError: there is no way to the API, or it refused.
+    """
+
+    async def connect() -> None:
+        async with connected(given, name) as client:
+            await work(client)
+
+    try:
+        asyncio.run(connect())
+    except ApiError as error:
+        raise UsageError(why(error), _STEPS.get(error.code, "try again")) from error
+
+
+def why(error: ApiError) -> str:
+    """What is wrong, without the object, which the user has just named."""
+    causes = (error.details or {}).get("causes") or []
+    return "; ".join(f"{cause['field']}: {cause['message']}" for cause in causes if cause.get("field")) or error.message

@@ -86,7 +86,7 @@ async def _tell(directory: Path) -> None:
 
 async def _under_load(narrator: Narrator, client: Client, clients: Clients, first: Tree) -> None:
     """Everything changes while the clients go on."""
-    stop, before = asyncio.Event(), clients.served.total()
+    stop, before = asyncio.Event(), Counter(clients.served)
     problem: UsageError | None = None
     async with asyncio.TaskGroup() as group:
         group.create_task(clients.run(stop, lambda total: narrator.progress(f"{total} thumbnails")))
@@ -101,10 +101,11 @@ async def _under_load(narrator: Narrator, client: Client, clients: Clients, firs
     if problem is not None:
         raise problem
     failed = len(clients.failures)
-    narrator.step(f"What the clients saw: {clients.served.total() - before} thumbnails, {failed} failures")
+    served = clients.served - before
+    narrator.step(f"What the clients saw: {served.total()} thumbnails, {failed} failures")
     for failure, number in Counter(clients.failures).most_common(3):
         narrator.fact(f"{number} times {failure}")
-    narrator.spread(clients.served)
+    narrator.spread(served)
     narrator.end(
         "One name, one address, nobody noticed." if not failed else "That should not have been seen.", good=not failed
     )

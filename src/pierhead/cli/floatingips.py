@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,12 +15,11 @@ from pierhead.api import Tree
 from pierhead.api.kinds import FLOATING_IP
 from pierhead.api.rules import address
 from pierhead.api.views import FloatingIP
-from pierhead.cli.connection import connected
+from pierhead.cli import connection
 from pierhead.client.client import Client
 from pierhead.errors import ApiError, UsageError, conflict
 
 Output: TypeAlias = Literal["", "wide", "json", "ip"]
-Work: TypeAlias = Callable[[Client], Awaitable[None]]
 
 LIST = "those there are: pierhead fip get"
 POOLS = "pools, and what they have left: kubectl get fippool"
@@ -40,17 +39,22 @@ def create(kubeconfig: Path | None, count: int, spec: Tree) -> None:
     async def work(client: Client) -> None:
         made: list[Tree] = []
         try:
-            while len(made) < count:
-                made.append(await client.create(FLOATING_IP, {"metadata": {}, "spec": spec}))
+            async with AsyncExitStack() as undo:
+                while len(made) < count:
+                    fip = await client.create(FLOATING_IP, {"metadata": {}, "spec": spec})
+                    undo.push_async_callback(
+                        client.delete, FLOATING_IP, fip["metadata"]["name"], uid=fip["metadata"]["uid"]
+                    )
+                    made.append(fip)
+                undo.pop_all()
         except ApiError as error:
-            for fip in made:
-                await client.delete(FLOATING_IP, fip["metadata"]["name"], uid=fip["metadata"]["uid"])
             if error.code != 422:
                 raise
-            raise UsageError(f"no floating IP was allocated: {_why(error)}", POOLS) from error
+            short = f" ({len(made)} of {count} could be had)" if count > 1 else ""
+            raise UsageError(f"no floating IP was allocated{short}: {connection.why(error)}", POOLS) from error
         _echo(f"fip/{fip['status']['address']}" for fip in made)
 
-    _run(kubeconfig, work)
+    connection.run(kubeconfig, "pierhead-fip", work)
 
 
 def get(kubeconfig: Path | None, addresses: Sequence[str], output: Output) -> None:
@@ -75,7 +79,7 @@ def get(kubeconfig: Path | None, addresses: Sequence[str], output: Output) -> No
         if missing:
             raise UsageError(f"there is no fip/{', fip/'.join(missing)}", LIST)
 
-    _run(kubeconfig, work)
+    connection.run(kubeconfig, "pierhead-fip", work)
 
 
 def name(kubeconfig: Path | None, text: str, remark: str) -> None:
@@ -94,7 +98,7 @@ def name(kubeconfig: Path | None, text: str, remark: str) -> None:
         await client.patch(FLOATING_IP, fip.metadata.name, {"spec": {"displayName": remark}})
         click.echo(f'fip/{text} named "{remark}"')
 
-    _run(kubeconfig, work)
+    connection.run(kubeconfig, "pierhead-fip", work)
 
 
 def delete(kubeconfig: Path | None, addresses: Sequence[str], *, every: bool) -> None:
@@ -119,7 +123,7 @@ def delete(kubeconfig: Path | None, addresses: Sequence[str], *, every: bool) ->
         if failures:
             raise UsageError(f"{len(failures)} of {len(names)} were not deleted", failures[0][1])
 
-    _run(kubeconfig, work)
+    connection.run(kubeconfig, "pierhead-fip", work)
 
 
 async def _release(client: Client, text: str, fip: FloatingIP | None) -> tuple[str, str] | None:
@@ -132,10 +136,8 @@ async def _release(client: Client, text: str, fip: FloatingIP | None) -> tuple[s
         if error.code not in (404, 409):
             raise
         if error.code == 409:
-            return (
-                f"fip/{text} was not deleted: {_why(error, fip.metadata.name)}",
-                USERS,
-            )
+            about = conflict(fip.metadata.name, FLOATING_IP.plural, FLOATING_IP.group, "").message
+            return f"fip/{text} was not deleted: {error.message.removeprefix(about)}", USERS
     click.echo(f"fip/{text} deleted")
     return None
 
@@ -192,32 +194,3 @@ def _table(found: Sequence[FloatingIP], *, wide: bool) -> list[str]:
 def _echo(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(line)
-
-
-# -- errors --------------------------------------------------------------------------------------------------
-
-
-def _run(kubeconfig: Path | None, work: Work) -> None:
-    """Raises: UsageError for whatever the API refused."""
-
-    async def run() -> None:
-        try:
-            async with connected(kubeconfig, "pierhead-fip") as client:
-                await work(client)
-        except ApiError as error:
-            if error.code == 404:
-                raise UsageError(
-                    "this server knows no floating IPs", "is the kubeconfig that of a region of pierhead?"
-                ) from error
-            again = "try again" if error.code in (409, 429, 500, 504) else "whoever runs the region can allow it"
-            raise UsageError(_why(error), again) from error
-
-    asyncio.run(run())
-
-
-def _why(error: ApiError, name: str = "") -> str:
-    """The part of an answer that says what is wrong, without the object that the user has just named."""
-    if error.code == 409:
-        return error.message.removeprefix(conflict(name, FLOATING_IP.plural, FLOATING_IP.group, "").message)
-    causes = (error.details or {}).get("causes") or []
-    return "; ".join(f"{cause['field']}: {cause['message']}" for cause in causes if cause.get("field")) or error.message

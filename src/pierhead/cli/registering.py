@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,7 @@ import click
 
 from pierhead.api import Tree, external
 from pierhead.api.kinds import POD
-from pierhead.cli import registrationfile
-from pierhead.cli.connection import connected
+from pierhead.cli import connection, registrationfile
 from pierhead.client.client import Client
 from pierhead.core import registrations
 from pierhead.core.registrations import Registration, Step, Wrong
@@ -81,14 +80,18 @@ def register(kubeconfig: Path | None, wanted: Sequence[Registration]) -> None:
                 await _do(client, each, step)
                 done.append((each, step))
         except ApiError as error:
-            failed = wanted[len(done)]
-            lost = f"; pod/{failed.name} as it was is gone" if steps[len(done)].replaces else ""
-            standing = await _take_back(client, done)
-            raise UsageError(f"pod/{failed.name} was not registered: {error.message}", standing + lost) from error
+            failed, step = wanted[len(done)], steps[len(done)]
+            standing = [await _take_back(client, done)]
+            if step.replaces:
+                standing.append(f"pod/{failed.name} as it was is gone")
+            if error.code == 404:
+                standing.append(f"kubectl create namespace {failed.namespace}")
+            text = f"pod/{failed.name} was not registered: {connection.why(error)}"
+            raise UsageError(text, "; ".join(standing)) from error
         for each, step in done:
             click.echo(f"pod/{each.name} {step.verdict}")
 
-    _run(kubeconfig, work)
+    connection.run(kubeconfig, "pierhead-register", work)
 
 
 async def _decided(client: Client, found: Registration) -> Step:
@@ -162,7 +165,7 @@ def unregister(kubeconfig: Path | None, chosen: Chosen) -> None:
         if failures:
             raise UsageError("; ".join(failures), LIST)
 
-    _run(kubeconfig, work)
+    connection.run(kubeconfig, "pierhead-register", work)
 
 
 async def _selected(client: Client, chosen: Chosen) -> list[tuple[str, str]]:
@@ -177,23 +180,14 @@ async def _forget(client: Client, name: str, namespace: str) -> str:
         return f'there is no pod/{name} in namespace "{namespace}"'
     if not _is_external(pod):
         return f"pod/{name} is no external pod: kubectl delete pod {name}"
-    await client.delete(POD, name, namespace, uid=pod["metadata"]["uid"])
+    try:
+        await client.delete(POD, name, namespace, uid=pod["metadata"]["uid"])
+    except ApiError as error:
+        if error.code != 404:  # who is gone already is unregistered too
+            raise
     click.echo(f"pod/{name} unregistered")
     return ""
 
 
 def _is_external(pod: Tree) -> bool:
     return bool(pod["spec"].get("runtimeClassName") == external.RUNTIME_CLASS)
-
-
-def _run(kubeconfig: Path | None, work: Callable[[Client], Awaitable[None]]) -> None:
-    """Raises: UsageError for whatever the API refused."""
-
-    async def run() -> None:
-        try:
-            async with connected(kubeconfig, "pierhead-register") as client:
-                await work(client)
-        except ApiError as error:
-            raise UsageError(error.message, "") from error
-
-    asyncio.run(run())

@@ -27,7 +27,7 @@ def read(path: Path, namespace: str) -> list[Registration]:
         text = sys.stdin.read() if stdin else path.read_text()
         document = yaml.compose(text, yaml.SafeLoader)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}", SHAPE) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not text", SHAPE) from error
     except yaml.MarkedYAMLError as error:
@@ -60,6 +60,10 @@ def _each(path: Path, document: yaml.SequenceNode, namespace: str) -> Iterator[R
 
 def _fields(item: yaml.MappingNode) -> Mapping[str, Any]:
     """All scalars as the texts that stand there: 010 is no number, and no is no verdict."""
+    keys = [getattr(key, "value", None) for key, _ in item.value]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise Wrong(str(key), f'field "{key}" stands there twice')
     loader = yaml.BaseLoader("")
     try:
         return {str(key): value for key, value in loader.construct_mapping(item, deep=True).items()}
@@ -70,4 +74,4 @@ def _fields(item: yaml.MappingNode) -> Mapping[str, Any]:
 def _line(item: yaml.MappingNode, field: str) -> int:
     """That of the field, or of the whole where it is missing."""
     marks = [key.start_mark for key, _ in item.value if getattr(key, "value", None) == field]
-    return int(marks[0].line if marks else item.start_mark.line) + 1
+    return int(marks[-1].line if marks else item.start_mark.line) + 1

@@ -67,6 +67,10 @@ class KubernetesService(Loop):
         wanted, found = service(self._network, self._port), self._services.get(NAME, NAMESPACE)
         if found is None:
             await self._client.create(SERVICE, wanted)
+        elif (
+            found.spec.cluster_ip != wanted["spec"]["clusterIP"]
+        ):  # of a range that the region had before; its end calls us again
+            await self._client.delete(SERVICE, NAME, NAMESPACE, uid=found.metadata.uid)
         elif found.spec.ports != (ServicePort(443, "https", target_port=self._port),):
             await self._client.patch(SERVICE, NAME, {"spec": {"ports": wanted["spec"]["ports"]}}, NAMESPACE)
 

@@ -14,7 +14,7 @@ from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
 from pierhead.controllers.loop import Loop, split
 from pierhead.controllers.ownership import Ownership
-from pierhead.core.floating import is_ours, owned_name
+from pierhead.core.floating import bound_address, frontend_claims, is_ours, owned_name
 from pierhead.core.loadbalancer import (
     FINALIZER,
     Bind,
@@ -111,12 +111,8 @@ class LoadBalancers(Loop):
 
     async def _own(self, service: Service, pool: str) -> None:
         body = {"metadata": {"name": owned_name(service)}, "spec": {"pool": pool, "service": service.key}}
-        try:
-            await self._client.create(FLOATING_IP, body)
-        except ApiError as error:
-            if error.reason != "AlreadyExists":
-                raise
-        await self._fips.until(lambda: self._ownership.named(owned_name(service)) is not None)
+        made = await self._client.create(FLOATING_IP, body)
+        await self._fips.reached(made["metadata"]["resourceVersion"])
 
     async def _write(self, service: Service, **metadata: object) -> None:
         await self._patch(service, {"metadata": metadata})
@@ -135,14 +131,18 @@ class LoadBalancers(Loop):
     # -- who has to look again ----------------------------------------------------------------------------------
 
     def _service_changed(self, change: Change[Service]) -> None:
-        """One that leaves an address, or a port of it, makes room for those that wait for it."""
+        """One that leaves an address, or a port of it, makes room for those that wait for it; it need not have been bound yet."""
         if any(found is not None and _concerns_us(found) for found in change):
             self.queue.add(change.latest.key)
-        for entry in change.old.status.load_balancer.ingress if change.old else ():
-            fip = self._ownership.at(entry.ip)
+        if change.old is not None and self._frontends(change.old) - self._frontends(change.new):
+            fip = self._ownership.at(bound_address(change.old, self._ownership))
             for service in self._ownership.services(fip) if fip else ():
                 if not service.status.load_balancer.ingress:
                     self.queue.add(service.key)
+
+    def _frontends(self, service: Service | None) -> set[str]:
+        """What a Service holds."""
+        return set(frontend_claims(bound_address(service, self._ownership), service)) if service else set()
 
     def _fip_changed(self, change: Change[FloatingIP]) -> None:
         before, after = (_offer(found) if found else None for found in change)

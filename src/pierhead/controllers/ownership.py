@@ -20,7 +20,7 @@ class Ownership:
         services: Informer[Service] = informers.of(SERVICE)
         self._at = self._fips.index(lambda fip: [fip.status.address] if fip.status.address else [])
         self._in_pool = self._fips.index(lambda fip: [fip.spec.pool])
-        self._pending = self._fips.index(lambda fip: [] if fip.status.address else [fip.spec.pool])
+        self._pending = self._fips.index(_waited_for)
         self._meaning = services.index(meant)
 
     def named(self, name: str) -> FloatingIP | None:
@@ -47,6 +47,12 @@ class Ownership:
         if change.old is None or change.new is None or _use(change.old) != _use(change.new):
             found = (named_by(text, self) for service in change if service is not None for text in meant(service))
             yield from dict.fromkeys(fip.metadata.name for fip in found if fip is not None)
+
+
+def _waited_for(fip: FloatingIP) -> Iterable[str]:
+    """The pool a FloatingIP waits for, as long as it is to be served at all."""
+    if not fip.status.address and not fip.metadata.deletion_timestamp:
+        yield fip.spec.pool
 
 
 def meant(service: Service) -> Iterable[str]:

@@ -52,8 +52,8 @@ class FloatingIPClaims(Claimant):
         spec["pool"] = pool.metadata.name
         ip = spec.get("address") or next_free(pool, _Owned(ground), ground.pick)
         if not ip and not metadata.get("name"):
-            why = f'pool "{pool.metadata.name}" has no free address to name it after'
-            raise _invalid(obj, required("metadata.name", why))
+            why = "has no free address, and without a name there is nothing to wait under"
+            raise _invalid(obj, invalid_value("spec.pool", pool.metadata.name, why))
         allocation = _own(obj, ip, write, ground) if ip else Allocation()
         metadata["name"] = metadata.get("name") or str(address(ip or ""))
         return allocation

@@ -65,11 +65,10 @@ class Standing:
 
 
 def status(pod: Pod, standing: Standing, *, now: float, before: Conditions) -> Tree:
-    """The status of an external pod, as a strategic merge patch: the address that it had before has to go."""
+    """The status of an external pod."""
     place, withheld = standing.place, standing.withheld
     if place.pod_ip:
         state = Running(place.since, f"external://{place.pod_ip}")
-        change: Tree = {"podIPs": [{"$patch": "replace"}, {"ip": place.pod_ip}]}
         records = {
             each.name: Record(state, started=True, ready=withheld is None and standing.passes(each))
             for each in pod.spec.containers
@@ -77,8 +76,6 @@ def status(pod: Pod, standing: Standing, *, now: float, before: Conditions) -> T
     else:
         waiting = Record(Waiting(INVALID_ADDRESS, standing.refusal, None))
         withheld = Withheld(INVALID_ADDRESS, standing.refusal)
-        change = {"podIP": None, "podIPs": None}
         records = {each.name: waiting for each in pod.spec.containers}
     bare = msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, init_containers=()))
-    found = lifecycle_status.status(bare, records, place, now=now, before=before, withheld=withheld)
-    return found | change
+    return lifecycle_status.status(bare, records, place, now=now, before=before, withheld=withheld)

@@ -186,7 +186,7 @@ def owned_name(service: Service) -> str:
 
 
 def may_use(fip: FloatingIP, service: Service) -> bool:
-    return fip.spec.service in ("", service.key)
+    return fip.spec.service in ("", service.key) and not fip.metadata.deletion_timestamp
 
 
 def named_by(wish: str, fips: FloatingIPs) -> FloatingIP | None:
@@ -199,7 +199,8 @@ def bound_address(service: Service, fips: FloatingIPs) -> str:
     """The address a Service answers on, in canonical form; empty: none.
 
     The one that ``spec.loadBalancerIP`` means; without such a wish, the one in its status where a FloatingIP of its own has it.
-    Nothing once the Service is being deleted and the controller has emptied its status.
+    Nothing once the Service is being deleted and the controller has emptied its status; nor of a FloatingIP that is being deleted,
+    which could be told to go only because nobody used it.
     """
     ingress = [entry.ip for entry in service.status.load_balancer.ingress if entry.ip]
     if not is_ours(service) or (service.metadata.deletion_timestamp and not ingress):
@@ -207,8 +208,9 @@ def bound_address(service: Service, fips: FloatingIPs) -> str:
     if service.spec.load_balancer_ip:
         fip = named_by(service.spec.load_balancer_ip, fips)
         return fip.status.address if fip is not None and may_use(fip, service) else ""
-    owned = (named_by(ip, fips) for ip in ingress)
-    return next((fip.status.address for fip in owned if fip is not None and fip.spec.service == service.key), "")
+    found = (named_by(ip, fips) for ip in ingress)
+    own = (fip for fip in found if fip is not None and fip.spec.service and may_use(fip, service))
+    return next((fip.status.address for fip in own), "")
 
 
 @dataclass(frozen=True, slots=True)

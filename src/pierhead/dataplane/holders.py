@@ -58,10 +58,10 @@ def held(protocol: str, net: Path = Path("/proc/net")) -> Iterator[Held]:
 
 
 def _address(digits: str) -> str:
-    """The kernel prints words of four bytes, each as a number of its own byte order."""
+    """The kernel prints words of four bytes, each as a number of its own byte order; an IPv6 socket may hold an IPv4 address."""
     words = (int(digits[start : start + 8], 16) for start in range(0, len(digits), 8))
     packed = b"".join(struct.pack("=I", word) for word in words)
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed).removeprefix("::ffff:")
 
 
 def inodes(pid: int, proc: Path = Path("/proc")) -> Iterator[str]:
@@ -93,7 +93,7 @@ class Holders:
                 if frontend.protocol == protocol and (one := next(there, None)):
                     found[frontend] = one
         self._learn({one.inode for one in found.values()})
-        return {key: Holder(self._known.get(one.inode, UNKNOWN), str(one)) for key, one in found.items()}
+        return {key: Holder(self._known[one.inode], str(one)) for key, one in found.items()}
 
     def _learn(self, wanted: Collection[str]) -> None:
         self._known = {inode: who for inode, who in self._known.items() if inode in wanted}
@@ -103,7 +103,8 @@ class Holders:
                 self._known[inode] = f"process {pid} ({self._command(pid)})"
                 missing.discard(inode)
             if not missing:
-                return
+                break
+        self._known |= dict.fromkeys(missing, UNKNOWN)
 
     def _pids(self) -> Iterable[int]:
         return sorted(int(entry.name) for entry in self._proc.iterdir() if entry.name.isdecimal())

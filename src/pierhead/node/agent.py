@@ -34,9 +34,11 @@ _AGAIN = 1.0
 
 
 class Runner(Protocol):
-    """Whoever brings one pod through its life: `PodRunner`, `ExternalPod`."""
+    """Whoever brings one pod through its life: `PodRunner`, `ExternalPod`. ``run`` returns when the pod has gone from the API; after
+    it failed it may be called again; cancelled, it leaves nothing behind that is its own."""
 
     pod: Pod
+    """As it was last told."""
 
     def update(self, pod: Pod) -> None: ...
 

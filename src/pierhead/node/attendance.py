@@ -98,10 +98,12 @@ class Attendance:
 
     async def _in_time(self, work: Coroutine[Any, Any, object]) -> None:
         """Until the work is done, or the time it was given to end is over."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._by) as self._limit:
-                await work
-        self._limit = None
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._by) as self._limit:
+                    await work
+        finally:  # also when the container ended by itself: a limit that is over cannot be moved
+            self._limit = None
 
     async def _do(self, hook: LifecycleHandler, name: Literal["PostStart", "PreStop"]) -> bool:
         """Whether the hook succeeded. What it said may be secret, so the Event does not repeat it."""

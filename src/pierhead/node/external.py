@@ -107,14 +107,15 @@ class ExternalPod:
                     await self._wake.wait()
 
     async def _say_goodbye(self) -> None:
-        """Not ready, so that its endpoints go; then the object itself."""
-        self._withheld, again = decisions.DELETED, 0.0
+        """Not ready, so that its endpoints go, if it was anywhere; then the object itself."""
+        self._withheld = decisions.DELETED
         while not self._gone:
-            await self._pause(again)
             self._wake.clear()
-            again = await self._report() or await self._status.remove(self.pod) or 0.0
-            if not again:
+            again = await self._report() if self._address else None
+            again = again or await self._status.remove(self.pod)
+            if again is None:
                 return
+            await self._pause(again)
 
     async def _pause(self, seconds: float | None) -> None:
         with suppress(TimeoutError):

@@ -48,9 +48,7 @@ class PodStatus:
 
     async def _write(self, pod: Pod, body: Tree) -> float | None:
         found = pod.metadata
-        # conditions are merged with those that are there: what one no longer says has to be taken back
-        conditions = [{"reason": None, "message": None} | condition for condition in body["conditions"]]
-        patch = {"metadata": {"uid": found.uid}, "status": body | {"conditions": conditions}}
+        patch = {"metadata": {"uid": found.uid}, "status": _instead(body)}
         try:
             taken = await self._client.patch(
                 POD, found.name, patch, found.namespace, subresource="status", how="strategic"
@@ -83,3 +81,11 @@ class PodStatus:
                 log.warning("pod %s cannot be deleted: %s", pod.key, error)
                 return WRITE_AGAIN
         return None
+
+
+def _instead(status: Tree) -> Tree:
+    """A strategic merge patch that leaves nothing of the status before: what is merged has to be taken back, the words of a
+    condition that it no longer says, and an address that the pod no longer has."""
+    conditions = [{"reason": None, "message": None} | condition for condition in status["conditions"]]
+    addresses = [{"$patch": "replace"}, *status["podIPs"]] if "podIPs" in status else None
+    return {"podIP": None} | status | {"conditions": conditions, "podIPs": addresses}

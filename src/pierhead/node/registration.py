@@ -119,7 +119,7 @@ class Registration:
     async def _write(self) -> None:
         body = self._description.node()
         try:
-            await self._client.create(NODE, {"kind": NODE.name, "apiVersion": NODE.api_version} | body)
+            await self._create(body)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
@@ -128,16 +128,25 @@ class Registration:
         await self._client.patch(NODE, self._description.name, patch, subresource="status", how="strategic")
         self._refreshed = self._now()
 
+    async def _create(self, body: Tree) -> None:
+        await self._client.create(NODE, {"kind": NODE.name, "apiVersion": NODE.api_version} | body)
+
     async def _update(self, body: Tree) -> None:
-        """A Node keeps the pod ranges that it was created with; that the agent uses others by now is told, and stops nothing."""
-        name = self._description.name
         try:
-            await self._client.patch(NODE, name, body, how="strategic")
+            await self._client.patch(NODE, self._description.name, body, how="strategic")
         except ApiError as error:
             if error.reason != "Invalid":
                 raise
-            log.warning("%s; delete the Node to have it registered with its new ranges", error)
-            await self._client.patch(NODE, name, {"metadata": body["metadata"]}, how="strategic")
+            await self._replace(body)
+
+    async def _replace(self, body: Tree) -> None:
+        """A Node keeps for life the pod ranges that it was created with: where the agent has others by now, another takes its
+        place. What people wrote into it (labels, taints, that it is cordoned) stays."""
+        old = await self._client.get(NODE, self._description.name)
+        meta, said = body["metadata"], old["metadata"]
+        kept = {"labels": said.get("labels", {}) | meta["labels"], "annotations": said.get("annotations", {})}
+        await self._client.delete(NODE, meta["name"], uid=said["uid"])
+        await self._create({"metadata": meta | kept, "spec": old["spec"] | body["spec"]})
 
     async def _renew(self) -> None:
         """Another's Lease of that name is taken over: there is one agent for a name, or the names are wrong."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from ipaddress import IPv4Network, ip_network
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Network, ip_address, ip_network
 from itertools import combinations
 from typing import Literal
 
 from pierhead.api.network import Network, Range
+from pierhead.api.views import Service
 from pierhead.errors import UsageError
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
@@ -63,6 +64,29 @@ def choose(
     if mode == "loopback":
         _check_loopback(network)
     return network
+
+
+def check_services(network: Network, services: Iterable[Service]) -> None:
+    """Addresses are for life: a region cannot leave the ranges in which it gave them.
+
+    Raises:
+        UsageError: some of these Services have cluster IPs outside the network's ranges.
+    """
+    outside = [
+        f"{found.key} ({', '.join(found.spec.cluster_ips)})" for found in services if _is_outside(found, network)
+    ]
+    if outside:
+        told = ", ".join(outside[:3]) + (", …" if len(outside) > 3 else "")
+        has = "Service has a cluster IP" if len(outside) == 1 else "Services have cluster IPs"
+        raise UsageError(
+            f"{len(outside)} {has} outside {', '.join(map(str, network.service_ranges))}: {told}",
+            "start with the --network and --service-cidr of before and delete them, or choose another --data-dir",
+        )
+
+
+def _is_outside(service: Service, network: Network) -> bool:
+    addresses = () if service.headless else map(ip_address, service.spec.cluster_ips)
+    return any(not any(address in found for found in network.service_ranges) for address in addresses)
 
 
 def _check_families(network: Network) -> None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
+import msgspec
+
 from pierhead.api.codec import stamp
+from pierhead.api.kinds import SERVICE
+from pierhead.api.views import Service
 from pierhead.apiserver.server import Serving
+from pierhead.controllers import kubernetes_service
 from pierhead.errors import StoreError, StoreLocked, UsageError
 from pierhead.pki.credentials import Credentials, ensure
-from pierhead.region import directory, machine, tenure
+from pierhead.region import directory, machine, ranges, tenure
 from pierhead.region.roles import Roles
 from pierhead.region.settings import Settings
 from pierhead.store.sqlite import SqliteStore
@@ -40,6 +46,7 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
     async with AsyncExitStack() as stack:
         store = await _open_store(settings.data_dir)
         stack.push_async_callback(store.close)
+        ranges.check_services(settings.network, _services(store))
         if settings.network.mode == "loopback":
             stack.enter_context(tenure.held(settings.network))
         listener = stack.enter_context(listen(settings.host, settings.port))
@@ -62,6 +69,13 @@ async def _open_store(data_dir: Path) -> SqliteStore:
         raise UsageError(str(error), "end the other `pierhead up`, or choose another --data-dir") from error
     except StoreError as error:
         raise UsageError(str(error), "choose another with --data-dir DIR") from error
+
+
+def _services(store: SqliteStore) -> Iterator[Service]:
+    """Those of users. The API's own follows the range."""
+    read = msgspec.json.Decoder(Service).decode
+    own = f"{SERVICE.resource}/{kubernetes_service.NAMESPACE}/{kubernetes_service.NAME}"
+    return (read(entry.value) for entry in store.range(f"{SERVICE.resource}/") if entry.key != own)
 
 
 def _credentials(settings: Settings, found: Ready) -> Credentials:
@@ -91,7 +105,8 @@ def listen(host: str, port: int) -> socket.socket:
             errno.EACCES: "ports below 1024 need root, or: sysctl net.ipv4.ip_unprivileged_port_start=80",
         }
         hint = hints.get(error.errno or 0, "write an address of this machine: --listen 127.0.0.1:6443")
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint) from error
+        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise UsageError(f"cannot listen on {host}:{port}: {why}", hint) from error
 
 
 def url(host: str, listener: socket.socket) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import IPv4Network, ip_network
 from typing import NamedTuple
 
@@ -20,6 +20,9 @@ PORT = 6443
 """Over UDP, so that it is in nobody's way."""
 PARTS = range(210, 254)
 """127.N.0.0/16 for regions that take what is free, far from what `pierhead up` takes by itself."""
+
+ADVISED = range(209, 199, -1)
+"""127.N.0.0/16 for who is told to choose other ranges: they are to stay his, so none of these is given out."""
 
 
 class Part(NamedTuple):
@@ -53,11 +56,17 @@ def held(network: Network) -> Iterator[None]:
                 try:
                     stack.enter_context(_claim(found))
                 except OSError as error:
-                    options = " ".join(part(PARTS.start - 1).options)
-                    raise UsageError(
-                        f"another region on this machine has {found}", f"give this one ranges of its own: {options}"
-                    ) from error
+                    stack.close()
+                    raise UsageError(f"another region on this machine has {found}", _advice()) from error
         yield
+
+
+def _advice() -> str:
+    """Names ranges that nobody has now."""
+    for found in map(part, ADVISED):
+        with suppress(OSError), _all_of(found):
+            return f"give this one ranges of its own: {' '.join(found.options)}"
+    return "end one that nobody needs"
 
 
 @contextmanager
@@ -71,13 +80,21 @@ def spare() -> Iterator[Part]:
         found = part(number)
         with ExitStack() as stack:
             try:
-                for each in found:
-                    stack.enter_context(_claim(each))
+                stack.enter_context(_all_of(found))
             except OSError:
                 continue
             yield found
             return
     raise UsageError(f"{len(PARTS)} regions on this machine took what was free of {LOOPBACK}", "end those nobody needs")
+
+
+@contextmanager
+def _all_of(found: Part) -> Iterator[None]:
+    """Raises: OSError."""
+    with ExitStack() as stack:
+        for each in found:
+            stack.enter_context(_claim(each))
+        yield
 
 
 def _claim(found: Range) -> socket.socket:

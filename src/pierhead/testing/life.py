@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import CancelledError, Future
-from typing import Literal, ParamSpec, TypeAlias, TypeVar
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 from pierhead.testing.stage import Stage, run
 
@@ -27,10 +27,16 @@ class Life:
     def __init__(self, network: Literal["none", "loopback"]) -> None:
         """Raises: UsageError when it cannot start."""
         self._failure: BaseException | None = None
+        self._ended: Future[Any] = Future()
+        """Cancelled when nothing works in the thread any more."""
         begun: Begun = Future()
         self._thread = threading.Thread(target=self._run, args=(network, begun), name="pierhead", daemon=True)
-        self._thread.start()
-        self.stage, self._stop = begun.result()
+        try:
+            self._thread.start()
+            self.stage, self._stop = begun.result()
+        except BaseException:
+            begun.add_done_callback(_abandoned)
+            raise
         self._loop = self.stage.loop
 
     def call(self, what: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -43,9 +49,15 @@ class Life:
         async def there() -> T:
             return await what(*args, **kwargs)
 
-        if self._thread.is_alive():
-            with contextlib.suppress(CancelledError):
-                return asyncio.run_coroutine_threadsafe(there(), self._loop).result()
+        asked = there()
+        try:
+            done = asyncio.run_coroutine_threadsafe(asked, self._loop)
+        except RuntimeError:  # the loop is closed
+            done = self._ended
+        with contextlib.suppress(CancelledError):
+            if done in wait((done, self._ended), return_when=FIRST_COMPLETED).done:
+                return done.result()
+        asked.close()
         raise RuntimeError("this region has ended") from self._failure
 
     def end(self) -> None:
@@ -71,6 +83,16 @@ class Life:
                 self._failure = error
             else:
                 begun.set_exception(error)
+        finally:
+            self._ended.cancel()
+            self._ended.set_running_or_notify_cancel()
+
+
+def _abandoned(begun: Begun) -> None:
+    """Who was interrupted while it began is not there to end it."""
+    if begun.exception() is None:
+        stage, stop = begun.result()
+        stage.loop.call_soon_threadsafe(stop)
 
 
 async def _live(network: Literal["none", "loopback"], begun: Begun) -> None:

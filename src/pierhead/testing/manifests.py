@@ -41,7 +41,7 @@ def _documents(source: Source) -> Iterator[tuple[str, Any]]:
     if isinstance(source, Mapping):
         yield from _items("the mapping", dict(source))
         return
-    text, where = (source, "the text") if _is_text(source) else (Path(source).read_text(), str(source))
+    text, where = (source, "the text") if _is_text(source) else (Path(source).read_text("utf-8"), str(source))
     try:
         found = list(yaml.safe_load_all(str(text)))
     except yaml.YAMLError as error:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pierhead.testing import libraries
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pierhead.client.client import Client
     from pierhead.testing.faults import Fault
     from pierhead.testing.life import Life
+
+T = TypeVar("T")
 
 
 def region(*, network: Literal["none", "loopback"] = "none") -> Region:
@@ -39,7 +41,10 @@ def region(*, network: Literal["none", "loopback"] = "none") -> Region:
 
 
 class Region:
-    """A running region. Every call returns when what it did can be seen by any client."""
+    """A running region. Every call blocks until what it did can be seen by any client, and may come from any thread.
+
+    Once the region has ended, what asks it for something raises RuntimeError.
+    """
 
     def __init__(self, life: Life, made: tuple[str, int]) -> None:
         """``made``: file and line to name where a region is never closed."""
@@ -94,6 +99,24 @@ class Region:
             ValueError: a node of this region runs the pods.
         """
         return self._life.call(self._stage.ready, pod, namespace)
+
+    def wait(
+        self, resource: str, name: str, what: Callable[[Tree], T], *, namespace: str = "default", timeout: float = 10.0
+    ) -> T:
+        """Calls ``what`` with the object as it is stored, now and after its changes, until the answer is true, and answers that.
+
+        A LookupError means: not yet. So ``wait("services", "web", lambda web: web["status"]["loadBalancer"]["ingress"][0]["ip"])``
+        answers the address. While there is no object ``what`` is given an empty one: ``lambda web: not web`` waits until it is gone.
+
+        ``resource``: as in URLs. ``timeout``: seconds.
+
+        Raises:
+            TimeoutError: with the object as it was last.
+            ValueError: there is no such resource.
+        """
+        from pierhead.testing.waiting import until
+
+        return until(self._life, (resource, namespace, name), what, timeout)
 
     def reset(self) -> None:
         """Makes the region new: every object is gone, open watches end with 410, faults are forgotten; resourceVersions go on, so that

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import tempfile
 import time
@@ -12,6 +13,8 @@ from ipaddress import ip_network
 from itertools import count
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.codec import stamp
@@ -110,6 +113,25 @@ class Stage:
                 raise
         else:
             await self._client.patch(NODE, node, {"spec": {"taints": None}})
+
+    async def changed(self, key: str, after: int, seconds: float) -> tuple[Tree, int]:
+        """The object at a store key and its revision, as soon as that is not ``after``, or when the time is up; {} and 0: none is there."""
+        news = asyncio.Event()
+        end = self._store.watch(key, self._store.revision, lambda _: news.set())
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while self._revision(key) == after:
+                        news.clear()
+                        await news.wait()
+        finally:
+            end()
+        entry = self._store.get(key)
+        return (msgspec.json.decode(entry.value), entry.revision) if entry else ({}, 0)
+
+    def _revision(self, key: str) -> int:
+        entry = self._store.get(key)
+        return entry.revision if entry else 0
 
     async def reset(self) -> None:
         """Between two lives of the roles nobody writes, so nothing of the old one can reach the new one."""

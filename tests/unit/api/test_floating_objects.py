@@ -82,7 +82,23 @@ def test_a_wish_that_makes_no_sense(spec: Tree, refused: str) -> None:
     assert created(FLOATING_IP, spec)[1] == [refused]
 
 
-def test_a_display_name_is_a_remark_without_rules() -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a\nb", "must be one line of printable text"),
+        ("\x1b[31mred", "must be one line of printable text"),
+        ("ö" * 129, "Too long: may not be more than 256 bytes"),
+    ],
+)
+def test_a_remark_breaks_no_table(text: str, why: str) -> None:
+    _, refused = created(FLOATING_IP, {"displayName": text})
+    assert [cause.partition("spec.displayName: ")[2].endswith(why) for cause in refused] == [True]
+    made, _ = created(FLOATING_IP, {"displayName": "shop"})
+    _, refused = changed(FLOATING_IP, made, spec={"displayName": text})
+    assert len(refused) == 1
+
+
+def test_a_display_name_is_a_remark_for_people() -> None:
     made, refused = created(FLOATING_IP, {"displayName": "Öffentlich, für alle!"})
     assert refused == []
     remarked, refused = changed(FLOATING_IP, made, spec={"displayName": ""})

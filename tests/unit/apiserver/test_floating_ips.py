@@ -89,7 +89,7 @@ def test_a_wished_one_under_a_name_of_its_own() -> None:
         (fip("x", pool="small", address="192.0.2.5"), '"x" is invalid: spec.address: Invalid value: "192.0.2.5": is not in pool "small"'),
         (fip("x", pool="going"), '"x" is invalid: spec.pool: Invalid value: "going": pool "going" is being deleted'),
         (fip("x", address="192.0.2.99"), '"x" is invalid: spec.address: Invalid value: "192.0.2.99": pool "going" is being deleted'),
-        (fip(pool="full"), '"" is invalid: metadata.name: Required value: pool "full" has no free address to name it after'),
+        (fip(pool="full"), '"" is invalid: spec.pool: Invalid value: "full": has no free address, and without a name there is nothing to wait under'),
         (fip("a_b"), '"a_b" is invalid: metadata.name: Invalid value: "a_b": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \'-\' or \'.\', and must start and end with an alphanumeric character (e.g. \'example.com\', regex used for validation is \'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\')'),
     ],
 )  # fmt: skip
@@ -217,6 +217,21 @@ def test_one_that_waits_for_its_finalizers_is_still_owned_and_no_longer_to_be_ha
         assert claims(region.store) == {}
 
     floating(scene)
+
+
+def test_who_meant_it_before_takes_nothing_of_one_that_is_going() -> None:
+    async def scene(region: Region) -> None:
+        await made(region, SERVICES, balanced("web", "shop"))
+        await made(region, POOLS, pool("192.0.2.4"))
+        await made(region, FIPS, fip("shop") | {"metadata": {"name": "shop", "finalizers": ["example.com/x"]}})
+        await region.admin("DELETE", f"{FIPS}/shop")
+        grown = {"spec": {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 443}]}}
+        assert (await patched(region, f"{SERVICES}/web", grown)).status == 200
+        assert claims(region.store, "claims/frontend/") == {}
+        assert (await patched(region, f"{FIPS}/shop", {"metadata": {"finalizers": None}})).status == 200
+        check(region.store)
+
+    play(scene)
 
 
 # -- pools --------------------------------------------------------------------------------------------------

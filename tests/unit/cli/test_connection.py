@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pierhead.cli.connection import Connection, connected, find
-from pierhead.errors import ApiError, UsageError
+from pierhead.cli.connection import Connection, connected, find, run
+from pierhead.client.client import Client
+from pierhead.errors import ApiError, Cause, UsageError, bad_request, conflict, forbidden, invalid, not_found
 
 PEM = "-----BEGIN CERTIFICATE-----\n"
 
@@ -49,6 +50,15 @@ def test_the_option_goes_before_the_environment_and_that_before_the_data_directo
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'missing'}:{named}")
     assert find(None).url == "https://named:1"
     assert find(write(tmp_path / "given", "https://given:1")).url == "https://given:1"
+
+
+def test_who_names_a_file_that_is_not_there_is_not_led_elsewhere(
+    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(state / "kubeconfig", "https://default:1")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    with pytest.raises(UsageError, match=f"there is no {tmp_path / 'missing'}"):
+        find(None)
 
 
 def test_its_current_context_says_who_asks_whom(tmp_path: Path) -> None:
@@ -124,3 +134,31 @@ def test_a_certificate_that_is_none_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match=r"the certificate to trust .* cannot be used"):
         asyncio.run(fail())
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "step"),
+    [
+        (bad_request("unable to parse"), "unable to parse", "write it differently"),
+        (
+            invalid("a", "Pod", "", [Cause("", "no", "spec.x"), Cause("", "too long")]),
+            "spec.x: no",
+            "write it differently",
+        ),
+        (invalid("a", "Pod", "", [Cause("", "no")]), 'Pod "a" is invalid: no', "write it differently"),
+        (forbidden("a", "pods", "", "no"), 'pods "a" is forbidden: no', "whoever runs the region can allow it"),
+        (not_found("a", "pods"), 'pods "a" not found', "is that the right server?"),
+        (conflict("a", "pods", "", "no"), 'Operation cannot be fulfilled on pods "a": no', "try again"),
+        (ApiError(500, "", "oh"), "oh", "try again"),
+    ],
+)
+def test_what_the_api_refuses_is_one_line_and_the_next_step(
+    tmp_path: Path, error: ApiError, line: str, step: str
+) -> None:
+    async def fail(_: Client) -> None:
+        raise error
+
+    with pytest.raises(UsageError) as caught:
+        run(write(tmp_path / "k", cluster={}), "test", fail)
+    assert str(caught.value) == line
+    assert caught.value.hint.startswith(step)

@@ -45,6 +45,7 @@ def test_json_on_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
         ("- name: a\n  ip: ::1\n  ports:\n  - x\n", ', line 3: "x" is not a port'),
         ("- name: a\n  ip: ::1\n  colour: red\n", ', line 3: unknown field "colour"'),
         ("- {name: a, ip: 192.0.2.1}\n\n- {name: a, ip: 192.0.2.2}\n", ", line 3: pod/a stands in line 1 already"),
+        ("- name: a\n  ip: ::1\n  ip: ::2\n", ', line 3: field "ip" stands there twice'),
         ("- {name: a, ? [x] : y}\n", ", line 1: "),
         ("- {name: a, ip: 192.0.2.1, ttl: !!int x}\n", ', line 1: ttl "x" is not a time'),
     ],
@@ -58,8 +59,9 @@ def test_a_file_that_makes_no_sense(tmp_path: Path, text: str, why: str) -> None
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(UsageError, match="No such file") as caught:
         registrationfile.read(tmp_path / "none", "default")
+    assert caught.value.hint == registrationfile.SHAPE
     (tmp_path / "f").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(UsageError, match="is not text"):
         registrationfile.read(tmp_path / "f", "default")

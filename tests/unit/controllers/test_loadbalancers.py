@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from floating import check
-from inside import controlled, eventually, network, server, working
+from inside import Flaky, controlled, eventually, network, server, working
 from pierhead.api import Tree
 from pierhead.api.kinds import EVENT, FLOATING_IP, FLOATING_IP_POOL, NODE, SERVICE
 from pierhead.api.network import Network
@@ -20,7 +20,7 @@ from pierhead.api.views import FloatingIP, FloatingIPPool, Object, Service
 from pierhead.client.client import Client
 from pierhead.client.informer import Informer
 from pierhead.client.informers import Informers
-from pierhead.client.transport import Response, Stream, Transport
+from pierhead.client.transport import Response, Stream, Transport, unavailable
 from pierhead.core.loadbalancer import FINALIZER
 from pierhead.errors import ApiError
 
@@ -246,6 +246,50 @@ def test_whose_port_is_taken_when_the_address_comes_is_told_and_served_when_it_i
         assert scene.users("site") in ((), (f"default/{winner}",))
         await scene.client.delete(SERVICE, winner, "default")
         await scene.is_at("192.0.2.1", name=loser)
+
+    play(scenario, ONE)
+
+
+class Halting(Flaky):
+    """The Service ``brief`` cannot be written, so that it is never bound."""
+
+    def _check(self, method: str, target: str) -> None:
+        if method != "GET" and "services/brief" in target:
+            raise unavailable("halted")
+
+
+def test_whose_port_was_claimed_by_one_that_goes_before_it_is_bound_is_served() -> None:
+    async def run() -> None:
+        async with server() as found, asyncio.timeout(20):
+            scene = Scene(found.client, Informers(found.client))
+            await scene.pool("default", ONE)
+            first = await scene.fip()
+            await scene.fip("site")
+            await scene.service(loadBalancerIP="site")
+            await scene.client.delete(FLOATING_IP, first["metadata"]["name"])
+            await scene.client.patch(FLOATING_IP, "site", {"status": {"address": "192.0.2.1"}}, subresource="status")
+            await scene.service("brief", loadBalancerIP="site")
+            halting = Client(Halting(found.transport), "test")
+            async with working(halting, ground(ONE)) as informers:
+                informers.of(EVENT)
+                scene = Scene(found.client, informers)
+                assert "in use by Service default/brief" in await scene.said("SyncLoadBalancerFailed")
+                await scene.client.delete(SERVICE, "brief", "default")
+                await scene.is_at("192.0.2.1")
+
+    asyncio.run(run())
+
+
+def test_one_that_waits_no_more_but_lingers_lets_others_have_what_is_free() -> None:
+    async def scenario(scene: Scene) -> None:
+        first = await scene.fip()
+        meta = {"name": "going", "finalizers": ["example.com/hold"]}
+        await scene.client.create(FLOATING_IP, {"metadata": meta, "spec": {}})
+        await scene.client.delete(FLOATING_IP, "going")
+        await scene.fip("site")
+        await scene.said("NoFreeAddress", "site")
+        await scene.client.delete(FLOATING_IP, first["metadata"]["name"])
+        await eventually(lambda: owners(scene) == {"going": "", "site": "192.0.2.1"})
 
     play(scenario, ONE)
 

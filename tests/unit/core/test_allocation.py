@@ -226,7 +226,7 @@ SPECS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from([SINGLE, DUAL, TINY]),
     st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), SPECS, st.booleans()), max_size=6),

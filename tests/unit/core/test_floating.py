@@ -56,6 +56,7 @@ FIPS = Known.of([
     fip("going", "192.0.2.8", deleted=True),
     fip("service-u1", "192.0.2.9", service="default/web"),
     fip("service-u2", "192.0.2.10", service="default/api"),
+    fip("gone-soon", "192.0.2.11", service="default/web", deleted=True),
     fip("six", "2001:db8::7"),
 ])  # fmt: skip
 POOLS = [pool("192.0.2.0/24"), pool("2001:db8::/120", name="six"), pool("198.51.100.0/24", name="far", region="north")]
@@ -199,6 +200,8 @@ def test_what_a_wish_means_or_why_it_is_refused(wish: str, found: str) -> None:
         (service("site"), "192.0.2.7"),
         (service("site", "192.0.2.9"), "192.0.2.7"),
         (service("waiting"), ""),
+        (service("going"), ""),
+        (service("", "192.0.2.11"), ""),
         (service("nobody"), ""),
         (service("service-u2"), ""),
         (service("", "192.0.2.9"), "192.0.2.9"),
@@ -229,3 +232,4 @@ def test_what_was_made_for_one_service_is_used_by_that_one() -> None:
     assert may_use(fip("x"), service())
     assert may_use(fip("x", service="default/web"), service())
     assert not may_use(fip("x", service="default/api"), service())
+    assert not may_use(fip("x", deleted=True), service())

@@ -56,6 +56,15 @@ def test_what_stands_in_the_way(bound: str, address: str, port: int, stands: boo
     assert Held(bound, 80, "7").stands_in_the_way_of(address, port) == stands
 
 
+def test_what_an_ipv6_socket_holds_of_ipv4_is_an_ipv4_address() -> None:
+    with socket.socket(socket.AF_INET6) as found:
+        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        found.bind(("::ffff:127.77.3.6", 0))
+        found.listen()
+        frontend = Frontend("TCP", "127.77.3.6", found.getsockname()[1])
+        assert Holders().find([frontend])[frontend].where == f"127.77.3.6:{frontend.port}"
+
+
 def test_a_holder_is_named_by_number_and_command(tmp_path: Path) -> None:
     frontend, other = Frontend("TCP", "127.96.0.1", 80), Frontend("UDP", "127.96.0.1", 80)
     found = Holders(machine(tmp_path, ("00000000:0050", "0A", 7))).find([frontend, other])
@@ -65,7 +74,11 @@ def test_a_holder_is_named_by_number_and_command(tmp_path: Path) -> None:
 def test_whose_descriptors_are_not_ours_to_read_is_another_process(tmp_path: Path) -> None:
     frontend = Frontend("TCP", "127.96.0.1", 80)
     place = machine(tmp_path, ("00000000:0051", "0A", 7), ("00000000:0050", "0A", 8))
-    assert Holders(place).find([frontend]) == {frontend: ("another process", "0.0.0.0:80")}
+    holders = Holders(place)
+    assert holders.find([frontend]) == {frontend: ("another process", "0.0.0.0:80")}
+    (place / "4711" / "fd" / "4").symlink_to("socket:[8]")
+    # to look again would cost a look at every process
+    assert holders.find([frontend])[frontend].who == "another process"
 
 
 def test_a_command_line_is_shown_short_and_printable(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 from agents import Region, eventually, play, ready, state
 from pierhead.api import Tree
 from pierhead.api.external import ADDRESS, RENEWED, TTL
-from pierhead.api.kinds import POD
+from pierhead.api.kinds import NAMESPACE, POD
 from pierhead.api.views import Pod
+from pierhead.client.informer import Informer
 from pierhead.client.informers import Informers
 from pierhead.core.lifecycle_status import rfc3339
 from pierhead.errors import ApiError
@@ -206,6 +207,31 @@ def test_it_ends_at_once_and_is_not_ready_before(tmp_path: Path) -> None:
 
 async def _settled(seen: list[bool]) -> bool:
     return bool(seen) and not seen[-1]
+
+
+def test_one_that_goes_before_it_was_looked_at_goes_without_a_word(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    async def main() -> None:
+        region = Region(tmp_path)
+        for name in ("default", "kube-node-lease"):
+            await region.admin.create(NAMESPACE, {"metadata": {"name": name}})
+        await register(region, "db", {ADDRESS: HOST})
+        await region.admin.delete(POD, "db", "default")
+        informers = Informers(region.admin)
+        pods: Informer[Pod] = informers.of(POD)
+        pods.subscribe(lambda change: told.append(len(change.latest.status.conditions)))
+        watching = asyncio.ensure_future(informers.run())
+        await pods.synced.wait()
+        node = asyncio.ensure_future(region.node())
+        await pods.until(lambda: not pods.list())
+        for task in (node, watching):
+            task.cancel()
+            await asyncio.wait([task])
+        region.app.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    assert set(told) == {0}
 
 
 def test_a_registration_that_runs_out_and_is_renewed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from pierhead.api.views import ObjectMeta, Service, ServiceSpec
 from pierhead.errors import UsageError
 from pierhead.region import ranges
 
@@ -57,6 +58,24 @@ def test_floating_ips_may_be_addresses_of_the_machine_but_nobody_elses() -> None
     for text, why in (("127.96.7.0/24", "overlap"), ("127.64.7.0/24", "overlap"), ("127.0.0.1/32", "127.0.0.1")):
         with pytest.raises(UsageError, match=why):
             ranges.choose("loopback", floating=ranges.parse("--floating-cidr", text))
+
+
+def service(name: str, *addresses: str) -> Service:
+    return Service(ObjectMeta(name, namespace="shop"), ServiceSpec(cluster_ip=addresses[0], cluster_ips=addresses))
+
+
+def test_services_keep_a_region_in_the_ranges_that_gave_them_their_addresses() -> None:
+    network = ranges.choose("none", services=ranges.parse("--service-cidr", "10.97.0.0/16"))
+    inside = [service("a", "10.97.0.9"), service("headless", "None"), Service()]
+    ranges.check_services(network, inside)
+    moved = [service("b", "10.96.0.7"), service("dual", "10.97.0.8", "fd00::8")]
+    with pytest.raises(UsageError) as caught:
+        ranges.check_services(network, [*inside, *moved])
+    told = "2 Services have cluster IPs outside 10.97.0.0/16: shop/b (10.96.0.7), shop/dual (10.97.0.8, fd00::8)"
+    assert str(caught.value) == told
+    assert "--service-cidr" in caught.value.hint
+    with pytest.raises(UsageError, match=r"^1 Service has a cluster IP outside"):
+        ranges.check_services(network, moved[:1])
 
 
 def test_an_option_that_is_not_given_means_the_ranges_of_the_mode() -> None:

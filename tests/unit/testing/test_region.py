@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -215,3 +216,33 @@ def test_one_that_fails_says_so_at_the_next_call_and_at_its_end() -> None:
             what()
         assert isinstance(told.value.__cause__, BaseExceptionGroup)
     assert not found.kubeconfig.exists()
+
+
+def test_who_asks_one_that_has_all_but_ended_is_told_so() -> None:
+    """What is asked for once the loop has cancelled its tasks is never answered by it."""
+    ending, asked, kept = threading.Event(), asyncio.Event(), list[AsyncGenerator[None, None]]()
+
+    async def last_words() -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            ending.set()
+            await asked.wait()
+
+    async def begin() -> None:
+        kept.append(last_words())
+        await anext(kept[0])
+
+    async def never() -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    found = region()
+    found._life.call(begin)
+    closing = threading.Thread(target=found.close)
+    closing.start()
+    assert ending.wait(5)
+    with pytest.raises(RuntimeError, match="this region has ended"):
+        found._life.call(never)
+    closing.join(5)
+    gc.collect()  # the loop's complaint about what never ended belongs to this test
