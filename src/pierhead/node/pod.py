@@ -18,7 +18,7 @@ from pierhead.api.views import Container, Pod
 from pierhead.core import lifecycle, lifecycle_status
 from pierhead.core.lifecycle import Record, Running, Starting, Terminated, Waiting
 from pierhead.core.lifecycle_status import Place
-from pierhead.errors import ApiError
+from pierhead.errors import ApiError, KernelError
 from pierhead.node import launch, runtime
 from pierhead.node.attendance import Attendance
 from pierhead.node.host import Host
@@ -82,6 +82,7 @@ class PodRunner:
                 finally:
                     await self._end_all(SHUTDOWN_GRACE)
         finally:
+            self._host.pods.detach(self.pod.metadata.uid)
             self._logs.close()
 
     async def _forget(self) -> None:
@@ -176,7 +177,7 @@ class PodRunner:
         except Refused as error:
             self._refuse(container, before, error)
             return
-        except OSError as error:
+        except (OSError, KernelError) as error:
             self._refuse(container, before, Refused("CreateContainerError", str(error)))
             return
         except ApiError as error:

@@ -15,7 +15,11 @@ LOOPBACK = IPv4Network("127.0.0.0/8")
 LOOPBACK_SERVICES = IPv4Network("127.96.0.0/16")
 LOOPBACK_PODS = IPv4Network("127.64.0.0/16")
 LOOPBACK_FLOATING = IPv4Network("127.99.0.0/24")
-OFFLINE_SERVICES = IPv4Network("10.96.0.0/16")
+CLUSTER_SERVICES = IPv4Network("10.96.0.0/16")
+NAMESPACE_PODS = IPv4Network("10.244.0.0/16")
+NAMESPACE_FLOATING = IPv4Network("10.99.0.0/24")
+MACHINE, NODE = "10.97.0.1", "10.97.0.2"
+"""The two ends of the link between the machine and its nodes."""
 
 
 def parse(option: str, text: str | None) -> tuple[Range, ...]:
@@ -36,7 +40,7 @@ def parse(option: str, text: str | None) -> tuple[Range, ...]:
 
 
 def choose(
-    mode: Literal["none", "loopback"],
+    mode: Literal["none", "loopback", "namespace"],
     *,
     services: tuple[Range, ...] = (),
     pods: tuple[Range, ...] = (),
@@ -52,7 +56,12 @@ def choose(
         UsageError: ranges that overlap, are too small, of doubled families, or that the mode cannot serve.
     """
     if mode == "none":
-        network = Network("none", services or (OFFLINE_SERVICES,), pods, floating, endpoints, region=region)
+        network = Network("none", services or (CLUSTER_SERVICES,), pods, floating, endpoints, region=region)
+    elif mode == "namespace":
+        network = Network(
+            "namespace", services or (CLUSTER_SERVICES,), pods or (NAMESPACE_PODS,), floating or (NAMESPACE_FLOATING,),
+            endpoints, node_address=NODE, machine_address=MACHINE, region=region,
+        )  # fmt: skip
     else:
         network = Network(
             "loopback", services or (LOOPBACK_SERVICES,), pods or (LOOPBACK_PODS,), floating or (LOOPBACK_FLOATING,),

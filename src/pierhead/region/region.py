@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -26,6 +27,9 @@ from pierhead.region import directory, machine, ranges, tenure
 from pierhead.region.roles import Roles
 from pierhead.region.settings import Settings
 from pierhead.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from pierhead.region.namespaced import Namespaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +53,35 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
         ranges.check_services(settings.network, _services(store))
         if settings.network.mode == "loopback":
             stack.enter_context(tenure.held(settings.network))
+        namespace = _namespace(settings, stack)
         listener = stack.enter_context(listen(settings.host, settings.port))
         found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
         credentials = _credentials(settings, found)
-        first, *others = answering(listener, settings.network.service_ranges[0].version)
-        roles = Roles(settings, store, credentials, first, others=others)
+        doors = [listener, *_inner_door(settings, listener, stack)]
+        first, *others = answering(doors[-1], settings.network.service_ranges[0].version)
+        roles = Roles(settings, store, credentials, first, others=others, namespace=namespace)
         async with asyncio.TaskGroup() as group:
             group.create_task(roles.run())
             await roles.started()
-            door = Serving(roles.app, listener, certificate=credentials.certificate, key=credentials.key)
-            group.create_task(door.run())
+            for door in doors:
+                serving = Serving(roles.app, door, certificate=credentials.certificate, key=credentials.key)
+                group.create_task(serving.run())
             ready(found)
+
+
+def _namespace(settings: Settings, stack: AsyncExitStack) -> Namespaced | None:
+    if settings.network.mode != "namespace":
+        return None
+    from pierhead.region.namespaced import namespaced
+
+    return stack.enter_context(namespaced(settings.network, settings.data_dir / "nodes"))
+
+
+def _inner_door(settings: Settings, listener: socket.socket, stack: AsyncExitStack) -> Iterator[socket.socket]:
+    """Where pods find the API, if they cannot reach where it listens."""
+    bound, port = listener.getsockname()[:2]
+    if settings.network.machine_address and not _is_wildcard(bound):
+        yield stack.enter_context(listen(settings.network.machine_address, port))
 
 
 async def _open_store(data_dir: Path) -> SqliteStore:
@@ -140,6 +162,8 @@ def names(settings: Settings) -> list[str]:
     if _is_wildcard(settings.host):
         outside = ["::1", *map(str, machine.addresses()), socket.gethostname().lower()]
     first = str(settings.network.service_ranges[0][1])
+    if settings.network.machine_address:
+        outside.append(settings.network.machine_address)
     return ["127.0.0.1", "localhost", first, *inside, *outside]
 
 
