@@ -32,8 +32,8 @@ class Side:
     machine: IP
     """The machine's own address on it: whoever comes from there is inside."""
     node: IP
-    services: Range
-    """Addresses that the node takes for its own, so that its own clients have a route to them."""
+    own: tuple[Range, ...]
+    """Addresses that the node takes for its own, so that its clients have a route to them, and those from elsewhere an answer."""
     beyond: tuple[Range, ...]
     """Everything that the machine reaches through the node: Services, pods, floating IPs."""
 
@@ -94,7 +94,9 @@ def _inside(index: int, sides: Iterable[Side]) -> Iterator[Message]:
     for side in sides:
         yield routes.add(_alone(index, side.node))
         yield routes.add(Route(ip_network(side.machine), index))
-        yield routes.add(Route(side.services, LOOPBACK, kind=RouteKind.LOCAL, table=Table.LOCAL, source=side.node))
+        for found in side.own:
+            local = Route(found, LOOPBACK, kind=RouteKind.LOCAL, table=Table.LOCAL, source=side.node)
+            yield routes.add(local)
 
 
 def _outside(index: int, sides: Iterable[Side]) -> Iterator[Message]:

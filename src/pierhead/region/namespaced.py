@@ -62,9 +62,9 @@ def namespaced(network: Network, directory: Path) -> Iterator[Namespaced]:
 
 
 def _wiring(network: Network, mark: str) -> Wiring:
-    services = network.service_ranges[0]
-    beyond: tuple[Range, ...] = (*network.service_ranges, *network.pod_ranges, *network.floating_ranges)
-    side = Side(ip_address(network.machine_address), ip_address(network.node_address), services, beyond)
+    own = (*network.service_ranges, *network.floating_ranges)
+    beyond: tuple[Range, ...] = (*own, *network.pod_ranges)
+    side = Side(ip_address(network.machine_address), ip_address(network.node_address), own, beyond)
     return Wiring(f"ph-{blake2b(mark.encode(), digest_size=6).hexdigest()}", (side,))
 
 
