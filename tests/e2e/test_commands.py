@@ -153,6 +153,29 @@ def test_a_reader_who_has_read_enough_does_not_end_the_region(tmp_path: Path) ->
         assert process.returncode == 0
 
 
+def test_output_that_finds_no_room_is_one_clear_line(tmp_path: Path) -> None:
+    up = ("up", "--data-dir", str(tmp_path), "--listen", "127.0.0.1:0", *OFFLINE)
+    for arguments in (("completion", "bash"), up):
+        command = [str(PIERHEAD), *arguments]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith("pierhead: cannot write to standard output: No space left on device\n")
+        assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_region_needs_none_of_the_streams_that_its_parent_has_closed(tmp_path: Path) -> None:
+    """And opens no file of its own in their place, which a word to standard output would end up in."""
+    line = 'exec "$@" <&- >&- 2>&-'
+    command = [str(PIERHEAD), "up", "--data-dir", str(tmp_path), "--listen", "127.0.0.1:0", *OFFLINE]
+    with subprocess.Popen(["sh", "-c", line, "sh", *command]) as process:
+        eventually((tmp_path / "kubeconfig").exists, "a kubeconfig")
+        opened = [Path(f"/proc/{process.pid}/fd/{number}").readlink() for number in range(3)]
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+    assert opened == [Path("/dev/null")] * 3
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_cleanly_within_five_seconds(tmp_path: Path, number: signal.Signals) -> None:
     command = ["env", "--default-signal", str(PIERHEAD)]  # whoever runs the tests may ignore one of them, as nohup does

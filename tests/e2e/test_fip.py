@@ -109,6 +109,16 @@ def test_json_and_wide_say_who_uses_it(region: Region) -> None:
     assert row.split()[-4:] == ["default/web", "default", "local", "192.0.2.3"]
 
 
+def test_one_that_belongs_to_a_service_which_waits_says_so(region: Region) -> None:
+    said(region, "create", "--count", "6")
+    balanced(region, "web")
+    row = eventually(lambda: next((row for row in said(region, "get") if "<pending>" in row), None), "one that waits")
+    assert row.split()[-1] == "default/web"
+    assert "default/web" in region.kubectl("get", "fip")
+    waiting = [one for one in json.loads(fip(region, "get", "-o", "json").stdout) if not one["fip"]]
+    assert [one["services"] for one in waiting] == [["default/web"]]
+
+
 def test_what_is_in_use_stays_and_the_others_go(region: Region) -> None:
     said(region, "create", "--address", "192.0.2.3")
     said(region, "create", "--address", "192.0.2.5")

@@ -14,10 +14,15 @@ def _floating_ip(obj: Tree, now: float) -> list[Cell]:
         name_of(obj),
         status.get("address") or PENDING,
         spec.get("displayName") or NONE,
-        some(status.get("services") or [], NONE),
+        some(status.get("services") or _owner(spec), NONE),
         spec.get("pool") or NONE,
         age(obj, now),
     ]
+
+
+def _owner(spec: Tree) -> list[str]:
+    """The Service that it belongs to, and which waits for an address as long as this one does."""
+    return [spec["service"]] if spec.get("service") else []
 
 
 def _floating_ip_pool(obj: Tree, now: float) -> list[Cell]:

@@ -6,6 +6,8 @@ user can mend. Modules that start slowly are imported by the command that needs 
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,10 +17,13 @@ from pierhead.errors import UsageError
 
 INTERRUPTED = 130
 """The exit code of a command that a signal ended before it was done, as shells have it."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a command meets that prints into a file."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point ``pierhead``."""
+    _open_standard_streams()
     try:
         from pierhead.cli.commands import commands
 
@@ -32,6 +37,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error.format_message(), f"see: {context.command_path if context else 'pierhead'} --help")
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # who has read enough, as `head` does, needs no word about it
+        _give_output_up()
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in FULL or error.filename is not None:
+            raise
+        _give_output_up()
+        _fail(f"cannot write to standard output: {error.strerror}", "make room, or let it go elsewhere")
+
+
+def _open_standard_streams() -> None:
+    """Of those that whoever started us has closed: the next file to be opened, a store perhaps, would be taken for one of them."""
+    while (found := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(found)
+
+
+def _give_output_up() -> None:
+    """The interpreter would try it once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, hint: str) -> None:

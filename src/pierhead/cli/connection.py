@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from pierhead.region import directory
 Work: TypeAlias = Callable[[Client], Awaitable[None]]
 
 OURS = "name the one of the region: --kubeconfig FILE (`pierhead kubeconfig` prints it)"
+
+ANEW = "another region may run there now: fetch its kubeconfig anew (`pierhead kubeconfig` prints it)"
 
 _STEPS: Mapping[int, str] = {
     400: "write it differently",
@@ -116,6 +119,8 @@ async def connected(given: Path | None, name: str) -> AsyncIterator[Client]:
     try:
         yield client
     except ApiError as error:
+        if doubt := _doubt(error):
+            raise UsageError(f"this kubeconfig does not trust who answers at {found.url}: {doubt}", ANEW) from error
         if error.code == 503:
             why = error.message.partition(": ")[2]  # after the request that was tried
             raise UsageError(
@@ -126,6 +131,15 @@ async def connected(given: Path | None, name: str) -> AsyncIterator[Client]:
         raise
     finally:
         await client.close()
+
+
+def _doubt(error: BaseException | None) -> str:
+    """What is wrong with the server's certificate, if that is what it all came from."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def run(given: Path | None, name: str, work: Work) -> None:

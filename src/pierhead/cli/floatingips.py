@@ -169,20 +169,26 @@ def _label(fip: FloatingIP) -> str:
 # -- showing -------------------------------------------------------------------------------------------------
 
 
+def _services(fip: FloatingIP) -> list[str]:
+    """Those that use it; one that belongs to a Service is that one's before it has an address."""
+    owner = [fip.spec.service] if fip.spec.service else []
+    return list(fip.status.services) or owner
+
+
 def _shown(fip: FloatingIP) -> Tree:
     """As Pi's API shows one."""
     return {
         "fip": fip.status.address,
         "name": fip.spec.display_name,
         "createdAt": fip.metadata.creation_timestamp,
-        "services": list(fip.status.services),
+        "services": _services(fip),
     }
 
 
 def _table(found: Sequence[FloatingIP], *, wide: bool) -> list[str]:
     rows = [["FIP", "NAME", "CREATED AT", "SERVICES", "POOL", "REGION", "OBJECT"]]
     for fip in found:
-        services = ",".join(fip.status.services) or NONE
+        services = ",".join(_services(fip)) or NONE
         created = fip.metadata.creation_timestamp or ""
         row = [fip.status.address or PENDING, fip.spec.display_name or NONE, created, services]
         rows.append([*row, fip.spec.pool, fip.status.region or NONE, fip.metadata.name])

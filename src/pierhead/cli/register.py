@@ -24,7 +24,7 @@ NAMESPACE = click.option("-n", "--namespace", default="default", show_default=Tr
 @click.option("--ttl", metavar="60s", help="For how long this is good unless it is registered again.")
 @click.option("--zone", default="", metavar="Z", help="The zone it is in.")
 @click.option(
-    "-f", "--filename", type=click.Path(path_type=Path), help="A list of the same in YAML or JSON; - is stdin."
+    "-f", "--filename", type=click.Path(path_type=Path), help="A list of the same in YAML or JSON; - is standard input."
 )
 @NAMESPACE
 @KUBECONFIG

@@ -17,44 +17,52 @@ SHAPE = "write a list: - {name: db-1, ip: 192.0.2.10, ports: [pg=5432], labels: 
 
 
 def read(path: Path, namespace: str) -> list[Registration]:
-    """``-`` is stdin.
+    """``-`` is standard input.
 
     Raises:
         UsageError: the file cannot be read, or a line of it makes no sense.
     """
-    stdin = str(path) == "-"
+    source = "standard input" if str(path) == "-" else str(path)
     try:
-        text = sys.stdin.read() if stdin else path.read_text()
-        document = yaml.compose(text, yaml.SafeLoader)
+        document = yaml.compose(_text(path), yaml.SafeLoader)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", SHAPE) from error
+        raise UsageError(f"cannot read {source}: {error.strerror}", SHAPE) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not text", SHAPE) from error
+        raise UsageError(f"{source} is not text", SHAPE) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{path}, line {line}: {error.problem}", SHAPE) from error
+        raise UsageError(f"{source}, line {line}: {error.problem}", SHAPE) from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise UsageError(f"{path} is neither YAML nor JSON", SHAPE) from error
+        raise UsageError(f"{source} is neither YAML nor JSON", SHAPE) from error
     if not isinstance(document, yaml.SequenceNode):
-        raise UsageError(f"{path} holds no list", SHAPE)
-    return list(_each(Path("stdin") if stdin else path, document, namespace))
+        raise UsageError(f"{source} {'holds no list' if document else 'is empty'}", SHAPE)
+    return list(_each(source, document, namespace))
 
 
-def _each(path: Path, document: yaml.SequenceNode, namespace: str) -> Iterator[Registration]:
+def _text(path: Path) -> str:
+    """Standard input may have been closed by whoever started us; then there is nothing to read."""
+    if str(path) != "-":
+        return path.read_text()
+    return sys.stdin.read() if sys.stdin else ""
+
+
+def _each(source: str, document: yaml.SequenceNode, namespace: str) -> Iterator[Registration]:
     lines: dict[tuple[str, str], int] = {}
     for item in document.value:
         line = item.start_mark.line + 1
         if not isinstance(item, yaml.MappingNode):
-            raise UsageError(f"{path}, line {line}: this is no registration", SHAPE)
+            raise UsageError(f"{source}, line {line}: this is no registration", SHAPE)
         try:
             found = registrations.read(_fields(item), namespace)
         except Wrong as error:
-            raise UsageError(f"{path}, line {_line(item, error.field)}: {error}", "nothing was registered") from error
+            raise UsageError(f"{source}, line {_line(item, error.field)}: {error}", "nothing was registered") from error
         except yaml.MarkedYAMLError as error:
-            raise UsageError(f"{path}, line {line}: {error.problem}", SHAPE) from error
+            raise UsageError(f"{source}, line {line}: {error.problem}", SHAPE) from error
         first = lines.setdefault(found.key, line)
         if first != line:
-            raise UsageError(f"{path}, line {line}: pod/{found.name} stands in line {first} already", "name each once")
+            raise UsageError(
+                f"{source}, line {line}: pod/{found.name} stands in line {first} already", "name each once"
+            )
         yield found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -20,6 +21,11 @@ from pierhead.region.region import Ready, run_region
 from pierhead.region.settings import Settings
 
 DEFAULT_ZONES = ("local-a",)
+PROXIES = {
+    "loopback": ("userspace", "the one that loopback can use"),
+    "namespace": ("nftables", "the kernel carries the traffic"),
+}
+"""What carries the traffic in a network mode, and why."""
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -64,19 +70,16 @@ def choose_proxy(asked: str, network: Mode) -> str:
     Raises:
         UsageError: there is no such proxy, or nothing for it to carry.
     """
-    if asked not in ("auto", "userspace", "nftables"):
-        raise UsageError(f"there is no --proxy-mode {asked}", "leave it out, or write: --proxy-mode userspace")
-    if network == "namespace":
-        if asked == "userspace":
-            raise UsageError("--network namespace has no --proxy-mode userspace", "write: --proxy-mode nftables")
-        return "nftables (as asked)" if asked == "nftables" else "nftables (auto: the kernel carries the traffic)"
-    if asked == "nftables":
-        raise UsageError(f"--network {network} has no --proxy-mode nftables", "write: --network namespace")
     if network == "none":
         if asked != "auto":
             raise UsageError(f"--network none has no traffic for --proxy-mode {asked}", "leave one of the two out")
         return "none (--network none has no traffic)"
-    return "userspace (as asked)" if asked == "userspace" else "userspace (auto: the one that loopback can use)"
+    mode, why = PROXIES[network]
+    if asked not in ("auto", mode):
+        raise UsageError(
+            f"--network {network} has no --proxy-mode {asked}", f"leave it out, or write: --proxy-mode {mode}"
+        )
+    return f"{mode} (as asked)" if asked == mode else f"{mode} (auto: {why})"
 
 
 def choose_zones(zone: str | None, zones: str | None, network: Mode) -> tuple[str, ...]:
@@ -125,13 +128,22 @@ def run(settings: Settings, *, why_network: str, why_proxy: str) -> None:
 
     Raises:
         UsageError: it could not start.
+        OSError: nobody can be told that it did, and it has ended.
     """
     import uvloop
 
+    unsaid: list[OSError] = []
+
     def greet(ready: Ready) -> None:
-        _say(greeting(settings, ready, why_network=why_network, why_proxy=why_proxy))
+        try:
+            _say(greeting(settings, ready, why_network=why_network, why_proxy=why_proxy))
+        except OSError as error:  # carried past the groups of tasks, which would wrap it
+            unsaid.append(error)
+            signal.raise_signal(signal.SIGTERM)
 
     uvloop.run(until_signalled(run_region(settings, greet), again=lambda: os._exit(1)))
+    if unsaid:
+        raise unsaid[0]
 
 
 def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: str) -> list[str]:

@@ -89,7 +89,9 @@ def port(text: str) -> Port:
     name, equals, rest = text.rpartition("=")
     number, slash, protocol = rest.partition("/")
     protocol = protocol.upper() if slash else "TCP"
-    if not _is_number(number) or rules.port_number(int(number)) or protocol not in ("TCP", "UDP", "SCTP"):
+    if protocol == "SCTP":
+        raise Wrong("ports", f'port "{text}": SCTP is not carried, only tcp and udp are')
+    if not _is_number(number) or rules.port_number(int(number)) or protocol not in ("TCP", "UDP"):
         raise Wrong("ports", f'"{text}" is not a port: write http=8080, dns=53/udp or 8080')
     if equals and (texts := rules.port_name(name)):
         raise Wrong("ports", f'the name of port "{text}" {texts[0]}')

@@ -53,21 +53,23 @@ def choose(
     ``subnets``: those of this machine, where hand-written endpoints may lie unless ``endpoints`` says otherwise.
 
     Raises:
-        UsageError: ranges that overlap, are too small, of doubled families, or that the mode cannot serve.
+        UsageError: ranges that overlap, are too small or too many, or that the mode cannot serve.
     """
     if mode == "none":
-        network = Network("none", services or (CLUSTER_SERVICES,), pods, floating, endpoints, region=region)
+        _check_idle(pods, endpoints)
+        network = Network("none", services or (CLUSTER_SERVICES,), floating_ranges=floating, region=region)
     elif mode == "namespace":
         network = Network(
             "namespace", services or (CLUSTER_SERVICES,), pods or (NAMESPACE_PODS,), floating or (NAMESPACE_FLOATING,),
-            endpoints, node_address=NODE, machine_address=MACHINE, region=region,
+            (IPv4Network(MACHINE),), node_address=NODE, machine_address=MACHINE, region=region,
         )  # fmt: skip
+        _check_namespace(network, endpoints)
     else:
         network = Network(
             "loopback", services or (LOOPBACK_SERVICES,), pods or (LOOPBACK_PODS,), floating or (LOOPBACK_FLOATING,),
             endpoints or (LOOPBACK, *subnets), region=region,
         )  # fmt: skip
-    _check_families(network)
+    _check_counts(network)
     _check_sizes(network)
     _check_overlaps(network)
     if mode == "loopback":
@@ -98,11 +100,21 @@ def _is_outside(service: Service, network: Network) -> bool:
     return any(not any(address in found for found in network.service_ranges) for address in addresses)
 
 
-def _check_families(network: Network) -> None:
+def _check_idle(pods: Sequence[Range], endpoints: Sequence[Range]) -> None:
+    for option, given, what in (("--pod-cidr", pods, "pods"), ("--endpoint-cidrs", endpoints, "traffic")):
+        if given:
+            raise UsageError(f"--network none has no {what} for {option}", "leave one of the two out")
+
+
+def _check_counts(network: Network) -> None:
     if len(network.service_ranges) > 2 or len(set(network.families)) != len(network.families):
         raise UsageError(
             "--service-cidr takes one range, or two of different families",
             "--service-cidr 10.96.0.0/16,fd00:10:96::/112",
+        )
+    if len(network.pod_ranges) > 1:
+        raise UsageError(
+            "--pod-cidr takes one range, which the nodes of this machine share", f"--pod-cidr {network.pod_ranges[0]}"
         )
 
 
@@ -121,6 +133,19 @@ def _check_overlaps(network: Network) -> None:
             raise UsageError(
                 f"{one} and {other} overlap",
                 "give Services, pods and floating IPs ranges of their own: --service-cidr, --pod-cidr, --floating-cidr",
+            )
+
+
+def _check_namespace(network: Network, endpoints: Sequence[Range]) -> None:
+    if endpoints:
+        raise UsageError(
+            "--network namespace has no way to --endpoint-cidrs yet", "leave it out, or write: --network loopback"
+        )
+    for found in (*network.service_ranges, *network.pod_ranges, *network.floating_ranges):
+        if found.version == 6 or any(ip_address(end) in found for end in (MACHINE, NODE)):
+            raise UsageError(
+                f"--network namespace serves IPv4 ranges without {MACHINE} and {NODE}, not {found}",
+                "take another range, such as 10.96.0.0/16",
             )
 
 

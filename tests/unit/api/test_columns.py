@@ -238,6 +238,8 @@ def test_floating_ips_and_their_pools() -> None:
         "x", "192.0.2.7", "site", "a/1,a/2,a/3 + 1 more...", "p", "2m5s"
     ]  # fmt: skip
     assert row(FLOATING_IP, spec={"pool": "p"}) == ["x", "<pending>", "<none>", "<none>", "p", "2m5s"]
+    waiting = {"pool": "p", "service": "a/1"}
+    assert row(FLOATING_IP, spec=waiting) == ["x", "<pending>", "<none>", "a/1", "p", "2m5s"]
     pool = {"ranges": ["192.0.2.0/28", "192.0.2.64"], "region": "local", "zones": ["a", "b"]}
     assert row(FLOATING_IP_POOL, spec=pool, status={"used": 1, "free": 14}) == [
         "x", "192.0.2.0/28,192.0.2.64", 1, 14, "2m5s", "local", "a,b"

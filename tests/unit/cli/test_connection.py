@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 import yaml
 
+from inside import server
+from pierhead.api.kinds import POD
+from pierhead.apiserver.server import Serving
 from pierhead.cli.connection import Connection, connected, find, run
 from pierhead.client.client import Client
 from pierhead.errors import ApiError, Cause, UsageError, bad_request, conflict, forbidden, invalid, not_found
+from pierhead.pki.credentials import ensure
 
 PEM = "-----BEGIN CERTIFICATE-----\n"
 
@@ -125,6 +133,28 @@ def test_what_keeps_us_out_is_said(tmp_path: Path, code: int, message: str, why:
 
     with pytest.raises(UsageError, match=why):
         asyncio.run(fail())
+
+
+def test_a_region_made_anew_is_not_mistaken_for_one_that_does_not_run(tmp_path: Path) -> None:
+    """At the same address, with another authority than the one in the kubeconfig."""
+    names, now = ["127.0.0.1"], datetime.now(UTC)
+    ours, theirs = (ensure(tmp_path / name, names, now) for name in ("ours", "theirs"))
+
+    async def ask() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+            path = write(tmp_path / "k", url, cluster={"certificate-authority": str(ours.ca)})
+            door = partial(Serving, certificate=theirs.certificate, key=theirs.key)
+            async with server() as region, door(region.app, listener):
+                with pytest.raises(UsageError, match=f"does not trust who answers at {url}: ") as caught:
+                    await list_pods(path)
+        assert "fetch its kubeconfig anew" in caught.value.hint
+
+    async def list_pods(path: Path) -> None:
+        async with connected(path, "test") as client:
+            await client.list(POD)
+
+    uvloop.run(ask())
 
 
 def test_a_certificate_that_is_none_is_said(tmp_path: Path) -> None:

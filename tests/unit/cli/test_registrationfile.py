@@ -33,9 +33,27 @@ def test_json_on_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stdin", "why"),
+    [
+        (io.StringIO(""), "standard input is empty"),
+        (None, "standard input is empty"),
+        (io.StringIO("name: a\n"), "standard input holds no list"),
+        (io.StringIO("- db-1\n"), "standard input, line 1: this is no registration"),
+        (io.TextIOWrapper(io.BytesIO(b"\xff"), "utf-8"), "standard input is not text"),
+    ],
+)
+def test_a_pipe_is_called_what_it_is(monkeypatch: pytest.MonkeyPatch, stdin: io.TextIOBase | None, why: str) -> None:
+    """None: whoever started the command had closed it."""
+    monkeypatch.setattr("sys.stdin", stdin)
+    with pytest.raises(UsageError, match=f"^{why}$"):
+        registrationfile.read(Path("-"), "default")
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", " holds no list"),
+        ("", " is empty"),
+        ("# nothing\n", " is empty"),
         ("name: a\n", " holds no list"),
         ("- name: a\n  ip: [\n", ", line 3: "),
         ("- a: \0\n", " is neither YAML nor JSON"),

@@ -99,6 +99,7 @@ def test_what_is_not_probed() -> None:
         ("ports", ["http"], '"http" is not a port: write http=8080, dns=53/udp or 8080'),
         ("ports", ["http=0"], '"http=0" is not a port'),
         ("ports", ["http=80/icmp"], '"http=80/icmp" is not a port'),
+        ("ports", ["53/sctp"], 'port "53/sctp": SCTP is not carried, only tcp and udp are'),
         ("ports", ["HTTP=80"], 'the name of port "HTTP=80" must contain only alpha-numeric characters'),
         ("ports", ["a=1", "a=2"], 'two ports have the name "a"'),
         ("ports", ["1", "2"], "several ports need names"),

@@ -33,6 +33,29 @@ def test_without_traffic_both_families_are_served() -> None:
     assert not network.loopback_endpoints
 
 
+def test_in_namespaces_the_machine_is_reached_at_its_end_of_the_link() -> None:
+    network = ranges.choose("namespace", subnets=ranges.parse("", "192.0.2.0/24"))
+    assert [str(found) for found in network.service_ranges] == ["10.96.0.0/16"]
+    assert [str(found) for found in network.endpoint_ranges] == [f"{network.machine_address}/32"]
+    assert not network.loopback_endpoints
+
+
+@pytest.mark.parametrize(
+    ("services", "endpoints", "text"),
+    [
+        ("10.96.0.0/15", None, "without 10.97.0.1 and 10.97.0.2, not 10.96.0.0/15"),
+        ("10.96.0.0/16,fd00:10:96::/112", None, "IPv4"),
+        ("10.244.128.0/20", None, "overlap"),
+        ("10.96.0.0/16", "192.0.2.0/24", "no way to --endpoint-cidrs"),
+    ],
+)
+def test_namespaces_refuse(services: str, endpoints: str | None, text: str) -> None:
+    asked, given = ranges.parse("--service-cidr", services), ranges.parse("--endpoint-cidrs", endpoints)
+    with pytest.raises(UsageError, match=text) as caught:
+        ranges.choose("namespace", services=asked, endpoints=given)
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("services", "pods", "text"),
     [
@@ -42,6 +65,7 @@ def test_without_traffic_both_families_are_served() -> None:
         ("127.96.0.0/16", "127.96.3.0/24", "overlap"),
         ("127.96.0.0/30", None, "too small"),
         ("127.96.0.0/16,127.97.0.0/16", None, "different families"),
+        ("127.96.0.0/16", "127.64.0.0/17,127.65.0.0/17", "--pod-cidr takes one range"),
     ],
 )
 def test_loopback_refuses(services: str, pods: str | None, text: str) -> None:
@@ -49,6 +73,14 @@ def test_loopback_refuses(services: str, pods: str | None, text: str) -> None:
     with pytest.raises(UsageError, match=text) as caught:
         ranges.choose("loopback", services=asked, pods=given)
     assert caught.value.hint
+
+
+def test_without_traffic_there_is_nothing_for_the_ranges_of_traffic() -> None:
+    found = ranges.parse("--pod-cidr", "10.64.0.0/16")
+    with pytest.raises(UsageError, match="--network none has no pods for --pod-cidr"):
+        ranges.choose("none", pods=found)
+    with pytest.raises(UsageError, match="--network none has no traffic for --endpoint-cidrs"):
+        ranges.choose("none", endpoints=found)
 
 
 def test_floating_ips_may_be_addresses_of_the_machine_but_nobody_elses() -> None:
