@@ -19,6 +19,7 @@ from pierhead.apiserver.sink import BUFFER_BYTES, BufferedSink, DirectSink, Fram
 from pierhead.apiserver.watch import WATCHES_PER_CLIENT, Hub, Watcher
 from pierhead.errors import ApiError
 from scenes import Region, play
+from virtual import VirtualLoop
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 WATCH = f"{MAPS}?watch=true"
@@ -234,15 +235,18 @@ def test_who_wants_no_state_and_names_no_revision_sees_what_comes() -> None:
 
 def test_a_watch_ends_after_its_time_and_when_the_server_stops() -> None:
     async def scene(region: Region) -> None:
+        clock = asyncio.get_running_loop().time
+        begun = clock()
         async with region.admin.stream(f"{WATCH}&timeoutSeconds=1") as events:
             assert [event async for event in events] == []
+        assert clock() - begun == 1
         async with region.admin.stream(WATCH) as events:
             await region.configmap("a")
             assert await take(events, 1) == [("ADDED", "a")]
             region.app.close()
             assert [event async for event in events] == []
 
-    play(scene)
+    play(scene, VirtualLoop)
 
 
 @pytest.mark.parametrize(

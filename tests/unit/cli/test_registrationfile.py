@@ -57,7 +57,7 @@ def test_a_pipe_is_called_what_it_is(monkeypatch: pytest.MonkeyPatch, stdin: io.
         ("name: a\n", " holds no list"),
         ("- name: a\n  ip: [\n", ", line 3: "),
         ("- a: \0\n", " is neither YAML nor JSON"),
-        ("[" * 3000, " is neither YAML nor JSON"),
+        ("[" * 600, " is neither YAML nor JSON"),
         ("- db-1\n", ", line 1: this is no registration"),
         ("- {name: a, ip: 192.0.2.1}\n- name: b\n", ", line 2: ip is missing"),
         ("- name: a\n  ip: ::1\n  ports:\n  - x\n", ', line 3: "x" is not a port'),

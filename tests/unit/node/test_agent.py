@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agents import Region, alive, eventually, open_to_all, play, process, python, ready, reason, shell, state
+from agents import PATIENT, Region, alive, eventually, open_to_all, play, process, python, ready, reason, shell, state
 from pierhead.api import Tree
 from pierhead.api.kinds import CONFIG_MAP, LEASE, NAMESPACE, NODE, POD, SECRET, SERVICE
 from pierhead.errors import ApiError
@@ -148,7 +148,7 @@ def test_a_failed_liveness_probe_restarts(tmp_path: Path) -> None:
     probe = {"exec": {"command": ["sh", "-c", "echo sick; exit 1"]}, "periodSeconds": 1, "failureThreshold": 1}
 
     async def scene(region: Region) -> None:
-        await region.create("web", shell("exec sleep 1000", livenessProbe=probe))
+        await region.create("web", shell("exec sleep 1000", livenessProbe=probe | PATIENT))
         pod = await region.until(
             "web", lambda pod: (pod["status"].get("containerStatuses") or [{}])[0].get("restartCount")
         )
@@ -158,7 +158,7 @@ def test_a_failed_liveness_probe_restarts(tmp_path: Path) -> None:
         assert events["Unhealthy"] == "Liveness probe failed: sick"
         assert events["Killing"] == "Container c failed liveness probe, will be restarted"
 
-    play(tmp_path, scene)
+    play(tmp_path, scene, hasty=True)
 
 
 def test_readiness_flips_without_a_restart(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_readiness_flips_without_a_restart(tmp_path: Path) -> None:
     probe = {"exec": {"command": ["test", "-e", str(healthy)]}, "periodSeconds": 1, "failureThreshold": 1}
 
     async def scene(region: Region) -> None:
-        await region.create("web", shell("exec sleep 1000", readinessProbe=probe))
+        await region.create("web", shell("exec sleep 1000", readinessProbe=probe | PATIENT))
         await region.until("web", ready)
         healthy.unlink()
         pod = await region.until("web", lambda pod: not ready(pod))
@@ -176,7 +176,7 @@ def test_readiness_flips_without_a_restart(tmp_path: Path) -> None:
         condition = next(each for each in pod["status"]["conditions"] if each["type"] == "Ready")
         assert condition["message"] == "containers with unready status: [c]"
 
-    play(tmp_path, scene)
+    play(tmp_path, scene, hasty=True)
 
 
 def test_a_verdict_of_somebody_else_is_corrected(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_verdict_of_somebody_else_is_corrected(tmp_path: Path) -> None:
         assert not ready(changed)
         await region.until("web", ready)
 
-    play(tmp_path, scene)
+    play(tmp_path, scene, hasty=True)
 
 
 # -- what cannot run ----------------------------------------------------------------------------------------------------

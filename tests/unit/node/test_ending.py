@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,16 @@ from agents import Region, alive, open_to_all, play, process, ready, shell, stat
 from pierhead.api import Tree
 from pierhead.api.kinds import POD
 from pierhead.node.tree import Trees
+from virtual import HASTE
 
 LASTS = "trap 'echo told; exit 0' TERM; echo up; while :; do sleep 0.01; done"
+SLACK = 2 * HASTE
+"""What a busy machine may take besides, where time is hasty; far from the thirty seconds that a pod has where nobody says otherwise."""
+
+
+def now() -> float:
+    """Seconds of the scene's clock."""
+    return asyncio.get_running_loop().time()
 
 
 def test_a_deleted_pod_has_its_grace_period(tmp_path: Path) -> None:
@@ -32,12 +41,12 @@ def test_a_pod_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         await region.create("web", shell("trap '' TERM; echo up; while :; do sleep 0.01; done"))
         await region.until("web", ready)
         await region.until_said("web")
-        begun = time.monotonic()
+        begun = now()
         await region.admin.delete(POD, "web", "default", grace=1)
         await region.until_gone("web")
-        assert 1 <= time.monotonic() - begun < 3
+        assert 1 <= now() - begun < 1 + SLACK
 
-    play(tmp_path, scene)
+    play(tmp_path, scene, hasty=True)
 
 
 def test_deletion_without_grace_ends_it_at_once(tmp_path: Path) -> None:
@@ -160,13 +169,13 @@ def test_a_pre_stop_hook_counts_against_the_grace_period(tmp_path: Path) -> None
     async def scene(region: Region) -> None:
         await region.create("web", shell(LASTS, lifecycle=hooks(pre_stop="sleep 1000")))
         await region.until_said("web")
-        begun = time.monotonic()
+        begun = now()
         await region.admin.delete(POD, "web", "default", grace=1)
         await region.until_gone("web")
-        assert 1 <= time.monotonic() - begun < 4
+        assert 1 <= now() - begun < 1 + SLACK
         assert "FailedPreStopHook" not in await region.events("web", "Killing")
 
-    play(tmp_path, scene)
+    play(tmp_path, scene, hasty=True)
 
 
 # -- deadlines -------------------------------------------------------------------------------------------------------
@@ -174,7 +183,7 @@ def test_a_pre_stop_hook_counts_against_the_grace_period(tmp_path: Path) -> None
 
 def test_a_pod_that_is_active_for_too_long_fails(tmp_path: Path) -> None:
     async def scene(region: Region) -> None:
-        await region.create("job", shell(LASTS), activeDeadlineSeconds=1)
+        await region.create("job", shell(LASTS), activeDeadlineSeconds=5)
         pod = await region.until("job", lambda pod: pod["status"].get("phase") == "Failed")
         assert pod["status"]["reason"] == "DeadlineExceeded"
         assert pod["status"]["message"] == "Pod was active on the node longer than the specified deadline"
@@ -183,7 +192,7 @@ def test_a_pod_that_is_active_for_too_long_fails(tmp_path: Path) -> None:
         assert events["DeadlineExceeded"] == "Pod was active on the node longer than the specified deadline"
         assert events["Killing"] == "Stopping container c"
 
-    play(tmp_path, scene)
+    play(tmp_path, scene, hasty=True)
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
@@ -202,7 +211,7 @@ def test_a_pod_without_an_address_can_be_deleted(tmp_path: Path) -> None:
 
 def test_a_pod_whose_runner_fails_is_never_there_twice(tmp_path: Path, monkeypatch: Any) -> None:
     """The machine has no descriptor left at the moment when one of its two containers has ended."""
-    look, failures = Trees.find, [OSError(24, "Too many open files")]
+    look, failures, gate = Trees.find, [OSError(24, "Too many open files")], tmp_path / "gate"
 
     async def find(self: Trees, marks: Any) -> Any:
         if failures and marks.session is not None:
@@ -210,11 +219,14 @@ def test_a_pod_whose_runner_fails_is_never_there_twice(tmp_path: Path, monkeypat
         return await look(self, marks)
 
     async def scene(region: Region) -> None:
-        await region.create("web", shell("setsid sleep 1000 & exec sleep 1000"), {**shell("sleep 0.2"), "name": "d"})
+        ends = {**shell(f"until [ -e {gate} ]; do sleep 0.01; done"), "name": "d"}
+        await region.create("web", shell("setsid sleep 1000 & exec sleep 1000"), ends)
         pod = await region.until("web", lambda pod: pod["status"].get("phase") == "Running")
         before = process(pod)
         monkeypatch.setattr(Trees, "find", find)
+        gate.touch()
         await region.until("web", lambda pod: process(pod) not in (0, before))
         assert not alive(before)
 
-    play(tmp_path, scene)
+    open_to_all(tmp_path)
+    play(tmp_path, scene, hasty=True)

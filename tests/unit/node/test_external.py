@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents import Region, eventually, play, ready, state
+from agents import PATIENT, Region, eventually, play, ready, state
 from pierhead.api import Tree
 from pierhead.api.external import ADDRESS, RENEWED, TTL
 from pierhead.api.kinds import NAMESPACE, POD
@@ -32,7 +32,7 @@ async def serve(host: str, port: int = 0) -> tuple[asyncio.Server, int]:
 
 
 def probed(port: int) -> Tree:
-    probe = {"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 1}
+    probe = {"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 1} | PATIENT
     return {"name": "c", "image": "external", "readinessProbe": probe}
 
 
@@ -88,7 +88,7 @@ def test_its_probe_decides_and_nothing_is_restarted(tmp_path: Path) -> None:
         await region.until("db", ready)
         server.close()
 
-    play(tmp_path, scene)
+    play(tmp_path, scene, hasty=True)
 
 
 def test_liveness_and_startup_probes_hooks_and_init_containers_are_left_out(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_command_cannot_be_run_there(tmp_path: Path) -> None:
         assert told["Unhealthy"].endswith("command failed: the pod runs elsewhere: use httpGet or tcpSocket")
         assert not ready(await region.pod("db"))
 
-    play(tmp_path, scene)
+    play(tmp_path, scene, hasty=True)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_registration_that_runs_out_and_is_renewed(tmp_path: Path) -> None:
         await annotate(region, "db", **{TTL: "soon"})
         await region.until("db", lambda pod: condition(pod).get("reason") == "InvalidTTL")
 
-    play(tmp_path, scene)
+    play(tmp_path, scene, hasty=True)
 
 
 def test_it_has_no_log_here(tmp_path: Path) -> None:
