@@ -16,8 +16,8 @@ import pytest
 from e2e.backends import eventually, pod, service
 from e2e.test_reach import ASK
 from e2e.test_untouched import seen
-from netns import neighbour, network_namespace
-from running import Region, running, start
+from netns import ORDINARY, neighbour, network_namespace
+from running import PIERHEAD, Region, running, start
 
 APP = {"app": "MyApp"}
 NODE = "10.97.0.2"
@@ -51,12 +51,12 @@ class Machine:
     @property
     def node(self) -> Sequence[str]:
         """What leads to the node."""
-        return ("nsenter", f"--net={self.region.data_dir}/nodes/network")
+        return ("nsenter", f"--net={self.region.data_dir}/network/node")
 
     def pod(self, name: str) -> Sequence[str]:
         """What leads to a pod."""
         uid = self.region.kubectl("get", "pod", name, "-o", "jsonpath={.metadata.uid}")
-        return ("nsenter", f"--net={self.region.data_dir}/nodes/node-1/network/{uid}")
+        return ("nsenter", f"--net={self.region.data_dir}/network/pods/node-1/{uid}")
 
 
 @contextmanager
@@ -138,6 +138,14 @@ def test_a_machine_that_uses_the_addresses_itself_is_left_alone(tmp_path: Path) 
             AssertionError, match=r"10\.96\.0\.0/16 overlaps with this machine's route to 10\.96\.5\.0/24 \(lo\)"
         ):
             start(tmp_path / "d", "--network", "namespace", enter=enter)
+        assert seen(enter) == before
+
+
+def test_an_ordinary_user_is_told_what_is_missing(tmp_path: Path) -> None:
+    with network_namespace(mapped=True) as enter:
+        before = seen(enter)
+        with pytest.raises(AssertionError, match=r"--network namespace is not possible here: .*not permitted\n  be root"):
+            start(tmp_path / "d", "--network", "namespace", command=[*ORDINARY, str(PIERHEAD)], enter=enter)
         assert seen(enter) == before
 
 

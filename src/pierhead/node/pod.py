@@ -234,7 +234,9 @@ class PodRunner:
             self._begin_anew(name)
 
     async def _look_for_rivals(self, name: str) -> None:
-        """A port that the container declares may be somebody else's on this machine, and only its own address be free."""
+        """In loopback mode, a port that the container declares may be somebody else's, and only its own address be free."""
+        if self._host.network.mode != "loopback":
+            return
         ports = [(port.protocol, port.container_port) for port in lifecycle.containers(self.pod)[name].ports]
         for rival in await self._host.runtime.rivals(ports, self._host.network.pod_ranges) if ports else ():
             text = f"Container {name} failed while {rival}; if that was in its way, have it bind $(POD_IP), {self.address} here"

@@ -24,28 +24,28 @@ from pierhead.wire.nftables import Family
 class Namespaced:
     """The namespace of a region's nodes while it runs."""
 
-    def __init__(self, network: Network, namespace: NetworkNamespace, stack: ExitStack) -> None:
-        self._network, self._namespace, self._stack = network, namespace, stack
+    def __init__(self, network: Network, namespace: NetworkNamespace, directory: Path, stack: ExitStack) -> None:
+        self._network, self._namespace, self._directory, self._stack = network, namespace, directory, stack
 
     def dataplane(self, owner: str) -> Nftables:
         """``owner``: the region's uid."""
         return Nftables([_ground(self._network, owner)], self._namespace.open(Protocol.NETFILTER))
 
-    def pods(self, directory: Path) -> Apart:
-        """The pod network of one node. ``directory``: for it alone. It ends with the region."""
-        found = Apart(self._namespace, self._network.node_address, directory)
+    def pods(self, node: str) -> Apart:
+        """The pod network of one node; it ends with the region."""
+        found = Apart(self._namespace, self._network.node_address, self._directory / "pods" / node)
         self._stack.callback(found.close)
         return found
 
 
 @contextmanager
 def namespaced(network: Network, directory: Path) -> Iterator[Namespaced]:
-    """Makes what the nodes stand on, and leaves the machine as it was. ``directory``: the nodes'.
+    """Makes what the nodes stand on, and leaves the machine as it was. ``directory``: for this alone.
 
     Raises:
         UsageError: the machine uses these addresses itself, or this account may not do it.
     """
-    path, plan = directory / "network", _wiring(network, leftovers.mark(directory))
+    path, plan = directory / "node", _wiring(network, leftovers.mark(directory))
     try:
         with ExitStack() as stack:
             machine = stack.enter_context(Netlink.open(Protocol.ROUTE))
@@ -54,7 +54,7 @@ def namespaced(network: Network, directory: Path) -> Iterator[Namespaced]:
             stack.callback(netns.remove, path)
             wiring.lay(machine, namespace, plan)
             stack.callback(wiring.remove, machine, plan)
-            yield Namespaced(network, namespace, stack)
+            yield Namespaced(network, namespace, directory, stack)
     except KernelError as error:
         raise UsageError(
             f"--network namespace is not possible here: {error}", "be root, or write: --network loopback"

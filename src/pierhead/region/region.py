@@ -74,7 +74,7 @@ def _namespace(settings: Settings, stack: AsyncExitStack) -> Namespaced | None:
         return None
     from pierhead.region.namespaced import namespaced
 
-    return stack.enter_context(namespaced(settings.network, settings.data_dir / "nodes"))
+    return stack.enter_context(namespaced(settings.network, settings.data_dir / "network"))
 
 
 def _inner_door(settings: Settings, listener: socket.socket, stack: AsyncExitStack) -> Iterator[socket.socket]:

@@ -113,7 +113,7 @@ class Roles:
             self._client(node.name), informers, settings.network,
             name=node.name, zone=node.zone, region=settings.region, pod_range=node.pod_range,
             directory=self._homes / node.name, root_pods=settings.root_pods, api=self._api,
-            pods=self._namespace.pods(self._homes / node.name / "network") if self._namespace else None,
+            pods=self._namespace.pods(node.name) if self._namespace else None,
         )  # fmt: skip
 
     def _client(self, node: str, manager: str = "pierhead") -> Client:
