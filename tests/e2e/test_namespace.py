@@ -144,7 +144,9 @@ def test_a_machine_that_uses_the_addresses_itself_is_left_alone(tmp_path: Path) 
 def test_an_ordinary_user_is_told_what_is_missing(tmp_path: Path) -> None:
     with network_namespace(mapped=True) as enter:
         before = seen(enter)
-        with pytest.raises(AssertionError, match=r"--network namespace is not possible here: .*not permitted\n  be root"):
+        with pytest.raises(
+            AssertionError, match=r"--network namespace is not possible here: .*not permitted\n  be root"
+        ):
             start(tmp_path / "d", "--network", "namespace", command=[*ORDINARY, str(PIERHEAD)], enter=enter)
         assert seen(enter) == before
 
