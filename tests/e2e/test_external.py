@@ -61,6 +61,15 @@ def said(home: Namespace, *arguments: str, stdin: str = "") -> list[str]:
     return done.stdout.splitlines()
 
 
+def warned(home: Namespace, *arguments: str, stdin: str = "") -> list[str]:
+    """It was done, and yet something is to be said."""
+    done = pierhead(home.region, *arguments, "-n", home.name, stdin=stdin)
+    assert done.returncode == 0
+    assert done.stdout
+    assert all(line.startswith("Warning: ") for line in done.stderr.splitlines())
+    return [line.removeprefix("Warning: ") for line in done.stderr.splitlines()]
+
+
 def refused(home: Namespace, *arguments: str, stdin: str = "") -> list[str]:
     done = pierhead(home.region, *arguments, "-n", home.name, stdin=stdin)
     assert done.returncode == 1
@@ -123,8 +132,13 @@ def test_its_log_is_elsewhere(home: Namespace) -> None:
 def test_an_address_no_service_may_lead_to_never_becomes_an_endpoint(home: Namespace) -> None:
     home.create("services", service("web", [{"port": 9472}], {"app": "web"}))
     api = home.region.url.rpartition(":")[2]
-    said(home, "register", "meta", "--ip", "169.254.169.254", "--port", "9472", "-l", "app=web", "--probe", "none")
-    said(home, "register", "api", "--ip", "127.0.0.1", "--port", api, "-l", "app=web", "--probe", "none")
+    given = ("-l", "app=web", "--probe", "none")
+    assert warned(home, "register", "meta", "--ip", "169.254.169.254", "--port", "9472", *given) == [
+        "pod/meta gets no traffic: 169.254.169.254 is a link-local, multicast or unspecified address"
+    ]
+    assert warned(home, "register", "api", "--ip", "127.0.0.1", "--port", api, *given) == [
+        f"pod/api gets no traffic: 127.0.0.1:{api} is the API server"
+    ]
     for name in ("meta", "api"):
         eventually(partial(is_refused, home, name), f"{name} is refused")
     assert home.endpoints("web") == set()
@@ -155,6 +169,14 @@ def test_a_whole_file_or_nothing(home: Namespace, tmp_path: Path) -> None:
     assert said(home, "register", "-f", str(path)) == ["pod/a unchanged", "pod/b unchanged"]
     assert said(home, "unregister", "-f", str(path)) == ["pod/a unregistered", "pod/b unregistered"]
     eventually(lambda: not names(home), "all are gone")
+
+
+def test_a_zone_that_no_node_is_in_is_said_with_those_there_are(home: Namespace) -> None:
+    machines = [{"name": "a", "ip": HOST, "zone": "z"}, {"name": "b", "ip": HOST, "zone": "local-a"}]
+    told = ['pod/a gets no traffic: no node is in zone "z" yet; there are nodes in local-a']
+    assert warned(home, "register", "-f", "-", stdin=json.dumps(machines)) == told
+    assert warned(home, "register", "-f", "-", stdin=json.dumps(machines)) == told
+    assert said(home, "register", "a", "--ip", HOST, "--zone", "local-a") == ["pod/a registered"]
 
 
 def test_what_the_server_refuses_takes_the_rest_back(home: Namespace) -> None:

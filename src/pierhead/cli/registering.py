@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from pierhead.api import Tree, external
-from pierhead.api.kinds import POD
+from pierhead.api.kinds import NODE, POD
 from pierhead.cli import connection, registrationfile
 from pierhead.client.client import Client
 from pierhead.core import registrations
@@ -23,6 +23,8 @@ EXAMPLE = "pierhead register db-1 --ip 192.0.2.10 --port pg=5432 -l app=db"
 LIST = "those there are: kubectl get pods -A -o wide"
 PATIENCE = 10.0
 """Seconds for the node to let go of a pod whose ports or probe change."""
+GLANCE = 1.0
+"""Seconds for nodes to say what they have against it. They look at once, as a rule."""
 
 
 # -- what was asked for --------------------------------------------------------------------------------------
@@ -66,7 +68,8 @@ class Chosen:
 
 
 def register(kubeconfig: Path | None, wanted: Sequence[Registration]) -> None:
-    """All of them, or none of those that were not there before; prints ``pod/NAME registered|renewed|unchanged``.
+    """All of them, or none of those that were not there before; prints ``pod/NAME registered|renewed|unchanged``, and on
+    standard error a warning for each that will get no traffic, as far as that is known soon.
 
     Raises:
         UsageError: the server refused one; the text says what stands.
@@ -90,6 +93,8 @@ def register(kubeconfig: Path | None, wanted: Sequence[Registration]) -> None:
             raise UsageError(text, "; ".join(standing)) from error
         for each, step in done:
             click.echo(f"pod/{each.name} {step.verdict}")
+        async for name, reason in _misgivings(client, wanted):
+            click.echo(f"Warning: pod/{name} gets no traffic: {reason}", err=True)
 
     connection.run(kubeconfig, "pierhead-register", work)
 
@@ -142,6 +147,25 @@ async def _take_back(client: Client, done: Sequence[tuple[Registration, Step]]) 
         except ApiError:
             kept.append(f"pod/{each.name}")
     return f"written before that, and left so: {', '.join(kept)}" if kept else "nothing was registered"
+
+
+async def _misgivings(client: Client, wanted: Sequence[Registration]) -> AsyncIterator[tuple[str, str]]:
+    """The name of each that no Service can lead to, and why. Nodes are given a moment to look."""
+    unattended = registrations.unattended(wanted, (await client.list(NODE)).items)
+    deadline = time.monotonic() + GLANCE
+    for each in wanted:
+        if why := unattended.get(each.key) or await _refusal(client, each, deadline):
+            yield each.name, why
+
+
+async def _refusal(client: Client, found: Registration, deadline: float) -> str:
+    """Empty: there is none, or it is not known in time."""
+    while there := await _there(client, found.name, found.namespace):
+        why = registrations.refusal(found, there)
+        if why is not None or time.monotonic() > deadline:
+            return why or ""
+        await asyncio.sleep(0.02)
+    return ""
 
 
 # -- unregister ----------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""What ``pierhead register`` is told, as an external pod; and what it takes to make the one that is there like that. Pure."""
+"""What ``pierhead register`` is told, as an external pod; what it takes to make the one that is there like that; and what became
+of it. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pierhead.api import Tree, external, rules
+from pierhead.core.external import INVALID_ADDRESS
 from pierhead.core.lifecycle_status import rfc3339
 from pierhead.errors import PierheadError
 
@@ -274,3 +276,33 @@ def _within(wanted: Any, there: Any) -> bool:
     if isinstance(wanted, list) and isinstance(there, list):
         return len(wanted) == len(there) and all(map(_within, wanted, there))
     return bool(wanted == there)
+
+
+# -- what nodes make of it -----------------------------------------------------------------------------------
+
+
+def unattended(wanted: Iterable[Registration], nodes: Iterable[Tree]) -> dict[tuple[str, str], str]:
+    """Of those for whose zone there is no node to look at them, by key: why. ``nodes``: all there are."""
+    zones = sorted({zone for node in nodes if (zone := (node["metadata"].get("labels") or {}).get(ZONE))})
+    there = f"there are nodes in {', '.join(zones)}" if zones else "there are no nodes"
+    return {
+        found.key: f'no node is in zone "{found.zone}" yet; {there}'
+        for found in wanted
+        if found.zone and found.zone not in zones
+    }
+
+
+def refusal(found: Registration, there: Tree) -> str | None:
+    """Why no node looks at its pod, or the one that does lets no Service lead to this address; empty: neither; None: not known yet."""
+    status = there.get("status") or {}
+    if status.get("podIP") == found.ip:
+        return ""
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return str(condition.get("message", ""))
+    for container in status.get("containerStatuses") or ():
+        waiting = container["state"].get("waiting") or {}
+        why = str(waiting.get("message", "")).removeprefix(f"annotation {external.ADDRESS}: ")
+        if waiting.get("reason") == INVALID_ADDRESS and why.startswith((f"{found.ip} ", f"{found.ip}:")):
+            return why
+    return None

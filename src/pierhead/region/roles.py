@@ -103,7 +103,7 @@ class Roles:
     async def _remove_vanished(self, client: Client) -> None:
         from pierhead.region import vanished
 
-        await vanished.remove(client, self._homes, tuple(self._tokens))
+        await vanished.remove(client, self._store, self._homes, tuple(self._tokens))
 
     def _agent(self, node: Placed, informers: Informers) -> NodeAgent:
         from pierhead.node.agent import NodeAgent

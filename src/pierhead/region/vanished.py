@@ -1,8 +1,10 @@
 """Nodes that an earlier start had and this one has not: ``--zones`` or ``--node-name`` changed.
 
 Nobody will ever speak for them again, so their pods' processes are ended, their pods and Nodes removed, as an administrator
-does with a machine that is gone for good. What a ReplicaSet keeps then starts elsewhere at once, and an external pod, which ran
-nowhere here, is for another node to look at. Of the proxies' reports only that of the one proxy which runs now is left.
+does with a machine that is gone for good. What a ReplicaSet keeps then starts elsewhere at once. An external pod ran nowhere here: it
+stays, and is for another node to look at. Of the proxies' reports only that of the one proxy which runs now is left.
+
+The directory of a node goes last, so that whatever ends this on the way, the next start does the rest.
 """
 
 from __future__ import annotations
@@ -11,24 +13,30 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Collection, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from pierhead.api import Tree, external
+from pierhead.api.codec import encode
 from pierhead.api.kinds import NODE, POD, PROXY_STATUS
+from pierhead.api.pods import qos_class
 from pierhead.client.client import Client
-from pierhead.errors import ApiError
+from pierhead.errors import ApiError, PreconditionFailed
 from pierhead.node import leftovers
+from pierhead.store import AtRevision, Put, Store
 
 log = logging.getLogger(__name__)
 
 
-async def remove(client: Client, home: Path, present: Sequence[str]) -> None:
+async def remove(client: Client, store: Store, home: Path, present: Sequence[str]) -> None:
     """``home`` holds a directory for each node that ever ran here, named after it; ``present``: those that run now, first the one
     for which their proxy reports."""
     for directory in await asyncio.to_thread(_others, home, present):
         log.warning("node %s is no longer part of this region: it is removed, and the pods it ran", directory.name)
         await leftovers.end(leftovers.mark(directory))
-        await _forget(client, directory.name)
+        await _forget(client, store, directory.name)
         await asyncio.to_thread(shutil.rmtree, directory)
     for name in present[1:]:
         await _delete(client.delete(PROXY_STATUS, name))
@@ -40,23 +48,33 @@ def _others(home: Path, present: Collection[str]) -> list[Path]:
     return sorted(found for found in there if found.is_dir() and found.name not in present)
 
 
-async def _forget(client: Client, node: str) -> None:
+async def _forget(client: Client, store: Store, node: str) -> None:
     """Its Lease is its dependent and goes with it."""
     for pod in (await client.list(POD, fields=f"spec.nodeName={node}")).items:
         meta = pod["metadata"]
-        await _delete(client.delete(POD, meta["name"], meta["namespace"], grace=0, uid=meta["uid"]))
-        if pod["spec"].get("runtimeClassName") == external.RUNTIME_CLASS:
-            await client.create(POD, _unbound(pod))
+        if pod["spec"].get("runtimeClassName") == external.RUNTIME_CLASS and not meta.get("deletionTimestamp"):
+            await _unbind(store, f"{POD.resource}/{meta['namespace']}/{meta['name']}")
+        else:
+            await _delete(client.delete(POD, meta["name"], meta["namespace"], grace=0, uid=meta["uid"]))
     for kind in (PROXY_STATUS, NODE):
         await _delete(client.delete(kind, node))
 
 
+async def _unbind(store: Store, key: str) -> None:
+    """The API lets nobody take a binding back, and a pod made anew would for a moment not be there, and have its term from the
+    beginning: so it is changed where it lies, in one commit."""
+    while (entry := store.get(key)) is not None:
+        put = Put(key, encode(POD, _unbound(msgspec.json.decode(entry.value))))
+        with suppress(PreconditionFailed):
+            await store.commit([put], [AtRevision(key, entry.revision)])
+            return
+
+
 def _unbound(pod: Tree) -> Tree:
-    """The same pod as its user made it, on no node yet: a binding cannot be changed."""
-    meta = {
-        key: pod["metadata"][key] for key in ("name", "namespace", "labels", "annotations") if key in pod["metadata"]
-    }
-    return {**pod, "metadata": meta, "spec": {key: value for key, value in pod["spec"].items() if key != "nodeName"}}
+    """As it was before a node had it."""
+    spec = {key: value for key, value in pod["spec"].items() if key != "nodeName"}
+    meta = pod["metadata"] | {"generation": pod["metadata"].get("generation", 0) + 1}
+    return {**pod, "metadata": meta, "spec": spec, "status": {"phase": "Pending", "qosClass": qos_class(spec)}}
 
 
 async def _delete(deletion: Coroutine[None, None, Tree]) -> None:

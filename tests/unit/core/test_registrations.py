@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pierhead.api import external
 from pierhead.api.external import ADDRESS, RENEWED, TTL
 from pierhead.core import registrations
-from pierhead.core.registrations import PACE, Port, Wrong, pod, port, read, step
+from pierhead.core.registrations import PACE, Port, Wrong, pod, port, read, refusal, step, unattended
 
 DB: dict[str, Any] = {"name": "db-1", "ip": "192.0.2.10", "ports": ["pg=5432", "dns=53/udp"], "labels": {"app": "db"}}
 
@@ -211,3 +211,38 @@ def test_other_pods_are_not_touched() -> None:
 
 def test_a_term_is_renewed_however_often() -> None:
     assert step(read(DB | {"ttl": "60s"}), stored(ttl="60s"), 60).verdict == "renewed"
+
+
+# -- what became of it ---------------------------------------------------------------------------------------
+
+
+def test_a_zone_without_a_node_is_named_with_those_that_have_one() -> None:
+    nodes = [{"metadata": {"labels": {"topology.kubernetes.io/zone": zone}}} for zone in ("b", "a", "b")]
+    here, nowhere, anywhere = read(DB | {"zone": "a"}), read(DB | {"name": "db-2", "zone": "z"}), read(DB)
+    found = unattended([here, nowhere, anywhere], [*nodes, {"metadata": {}}])
+    assert found == {("default", "db-2"): 'no node is in zone "z" yet; there are nodes in a, b'}
+    assert unattended([nowhere], []) == {("default", "db-2"): 'no node is in zone "z" yet; there are no nodes'}
+
+
+def waiting(message: str, reason: str = "InvalidAddress") -> dict[str, Any]:
+    return {"containerStatuses": [{"state": {"waiting": {"reason": reason, "message": message}}}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "known"),
+    [
+        ({}, None),
+        ({"podIP": "192.0.2.10"}, ""),
+        ({"podIP": "192.0.2.1"}, None),
+        (waiting(f"annotation {ADDRESS}: 192.0.2.10 lies outside"), "192.0.2.10 lies outside"),
+        (waiting(f"annotation {ADDRESS}: 192.0.2.10:22 is mine"), "192.0.2.10:22 is mine"),
+        (waiting(f"annotation {ADDRESS}: 192.0.2.100 lies outside"), None),
+        (waiting("192.0.2.10 …", "ContainerCreating"), None),
+        ({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]}, "0/1 nodes"),
+        ({"conditions": [{"type": "PodScheduled", "status": "True"}]}, None),
+    ],
+)
+def test_what_a_node_has_against_it_is_known_once_it_has_seen_this_address(
+    status: dict[str, Any], known: str | None
+) -> None:
+    assert refusal(read(DB), {"status": status}) == known
