@@ -12,9 +12,11 @@ from pierhead.api.kinds import FLOATING_IP, FLOATING_IP_POOL, SERVICE
 from pierhead.api.views import FloatingIP, FloatingIPPool, Service
 from pierhead.apiserver.ground import Stored
 from pierhead.core.floating import (
+    EXTERNAL_CLAIM,
     FLOATING_CLAIM,
     FRONTEND_CLAIM,
     bound_address,
+    external_claims,
     floating_claim,
     frontend_claims,
     pool_of,
@@ -55,7 +57,8 @@ def claims(store: Store, prefix: str = "claims/f") -> dict[str, str]:
 
 
 def check(store: Store) -> None:
-    """No claim has leaked, none is lost, none is held twice (which a key cannot be), and each address is in a pool of its own."""
+    """No claim has leaked, none is lost, none is held twice (which a key cannot be), each address is in a pool of its own, and what a
+    Service has from elsewhere is in none."""
     ground = Stored(store)
     pools = [_read(entry.value, FloatingIPPool) for entry in store.range(f"{FLOATING_IP_POOL.resource}/")]
     owned = {}
@@ -69,13 +72,18 @@ def check(store: Store) -> None:
     assert claims(store, FLOATING_CLAIM) == owned
     allowed: set[tuple[str, str]] = set()
     needed: dict[str, str] = {}
+    elsewhere: dict[str, str] = {}
     for entry in store.range(f"{SERVICE.resource}/"):
         service = _read(entry.value, Service)
         ip = bound_address(service, ground)
         mine = dict.fromkeys(frontend_claims(ip, service), entry.key)
+        elsewhere |= dict.fromkeys(external_claims(service, ip), entry.key)
         allowed.update(dict.fromkeys(mine.items()))
         if any(each.ip == ip for each in service.status.load_balancer.ingress):
             needed |= mine
+    assert claims(store, EXTERNAL_CLAIM) == elsewhere
+    for claim in elsewhere:
+        assert pool_of(claim.removeprefix(EXTERNAL_CLAIM).partition("/")[0], pools) is None, claim
     held = claims(store, FRONTEND_CLAIM)
     assert set(held.items()) <= allowed, "a claim has leaked"
     assert needed.items() <= held.items(), "a claim is lost"

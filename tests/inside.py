@@ -50,10 +50,16 @@ class Inside:
 @asynccontextmanager
 async def server(ground: Network | None = None) -> AsyncIterator[Inside]:
     """An API server, running; with the namespace ``default`` in it."""
-    store = MemoryStore(stamp)
+    async with serving(MemoryStore(stamp), ground) as found:
+        await found.client.create(NAMESPACE, {"metadata": {"name": "default"}})
+        yield found
+
+
+@asynccontextmanager
+async def serving(store: MemoryStore, ground: Network | None = None) -> AsyncIterator[Inside]:
+    """An API server, running, over whatever the store holds."""
     app = ApiServer(store, ground or network(), {"secret": auth.ADMIN}, NoNodes())
     found = Inside(store, app, InProcess(app, "secret"))
-    await found.client.create(NAMESPACE, {"metadata": {"name": "default"}})
     async with asyncio.TaskGroup() as group:
         running = group.create_task(app.run())
         try:
@@ -72,6 +78,13 @@ async def controlled(ground: Network | None = None) -> AsyncIterator[tuple[Clien
 
 @asynccontextmanager
 async def working(client: Client, ground: Network | None = None) -> AsyncIterator[Informers]:
+    """The controllers of a region at work over its API: what they read."""
+    async with at_work(client, ground) as (_, informers):
+        yield informers
+
+
+@asynccontextmanager
+async def at_work(client: Client, ground: Network | None = None) -> AsyncIterator[tuple[Controllers, Informers]]:
     """The controllers of a region at work over its API, and what they read. Leaving the block kills them wherever they are."""
     async with asyncio.TaskGroup() as group:
         informers = Informers(client)
@@ -79,7 +92,7 @@ async def working(client: Client, ground: Network | None = None) -> AsyncIterato
         running = [group.create_task(informers.run()), group.create_task(loops.run())]
         await informers.synced()
         try:
-            yield informers
+            yield loops, informers
         finally:
             for task in running:
                 task.cancel()

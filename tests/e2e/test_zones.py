@@ -84,6 +84,7 @@ def reports(region: Region) -> dict[str, list[str]]:
 
 
 def test_there_is_a_node_in_each_zone(regional: Region) -> None:
+    eventually(lambda: len(nodes(regional)) == 3, "three nodes")
     found = {node["metadata"]["name"]: node for node in nodes(regional)}
     assert set(found) == {"node-a", "node-b", "node-c"}
     labels = [node["metadata"]["labels"] for node in found.values()]

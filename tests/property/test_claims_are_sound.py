@@ -19,6 +19,7 @@ ips = st.sampled_from(["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.9"])
 wishes = st.sampled_from(["", "a", "b", "192.0.2.1", "192.0.2.2", "nobody"])
 ports = st.sets(st.sampled_from(["80", "443", "53/UDP"]), min_size=1).map(sorted)
 ranges = st.sampled_from([["192.0.2.1-192.0.2.3"], ["192.0.2.1"], ["192.0.2.2-192.0.2.3"], ["192.0.2.9"]])
+moves = st.sampled_from([{}, {}, {"region": "local"}, {"region": "north"}])
 held = st.sampled_from([None, ["example.com/x"]])
 
 
@@ -41,10 +42,12 @@ def creates(draw: st.DrawFn) -> Call:
 
 @st.composite
 def changes(draw: st.DrawFn) -> Call:
-    target = draw(st.sampled_from(["pool", "fip", "address", "wish", "ports", "type", "ingress", "ingress"]))
+    target = draw(
+        st.sampled_from(["pool", "fip", "address", "wish", "ports", "type", "external", "ingress", "ingress"])
+    )
     name = draw(names)
     if target == "pool":
-        return "PATCH", f"{POOLS}/{name}", {"spec": {"ranges": draw(ranges)}}
+        return "PATCH", f"{POOLS}/{name}", {"spec": {"ranges": draw(ranges)} | draw(moves)}
     if target in ("fip", "address"):
         status = {"status": {"address": draw(ips)}}
         return ("PATCH", f"{FIPS}/{name}/status", status) if target == "address" else ("PATCH", f"{FIPS}/{name}", {
@@ -55,6 +58,7 @@ def changes(draw: st.DrawFn) -> Call:
     spec = {
         "wish": {"loadBalancerIP": draw(wishes)},
         "ports": {"ports": balanced("x", "", *draw(ports))["spec"]["ports"]},
+        "external": {"externalIPs": draw(st.lists(ips, unique=True, max_size=2))},
         "type": {"type": draw(st.sampled_from(["LoadBalancer", "ClusterIP", "NodePort"]))},
     }[target]
     return "PATCH", f"{SERVICES}/{name}", {"spec": spec, "metadata": {"finalizers": None}}

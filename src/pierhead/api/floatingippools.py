@@ -8,7 +8,6 @@ from pierhead.api import Tree
 from pierhead.api.addressranges import AddressRange, of_network, parse, range_causes
 from pierhead.api.network import Network
 from pierhead.api.rules import (
-    IMMUTABLE,
     address,
     dns1123_subdomain,
     duplicate,
@@ -30,7 +29,7 @@ LARGEST_COUNT = 2**63 - 1
 
 
 class FloatingIPPoolStrategy(Strategy):
-    """Ranges may grow, and shrink down to what is given out; the region stays."""
+    """Ranges may grow, and shrink down to what is given out; the region may change while nothing is."""
 
     def prepare_create(self, obj: Tree, write: Write) -> None:
         spec = obj["spec"] = obj.get("spec") or {}
@@ -65,9 +64,6 @@ class FloatingIPPoolStrategy(Strategy):
                 for name, count in counts.items()
                 for cause in invalid_values(f"status.{name}", count, non_negative(count))
             ]
-        region = obj["spec"]["region"]
-        if region != (old.get("spec") or {}).get("region"):
-            return [invalid_value("spec.region", region, IMMUTABLE)]
         return self.validate(obj, write)
 
 

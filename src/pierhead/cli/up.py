@@ -26,6 +26,8 @@ PROXIES = {
     "namespace": ("nftables", "the kernel carries the traffic"),
 }
 """What carries the traffic in a network mode, and why."""
+SHOWN = 4
+"""So many ranges of floating IPs stand in the greeting."""
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -153,9 +155,11 @@ def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: s
         click.style(f"ready in {machine.process_age():.2f} s", fg="green", bold=True),
         f"API         {ready.url}",
         f"kubeconfig  {ready.kubeconfig}",
-        f"network     {network.mode} ({why_network}); {_ranges(network)}",
+        f"network     {network.mode} ({why_network}); {_ranges(network, ready)}",
         f"proxy       {why_proxy}",
     ]
+    if ready.floating.problem:
+        lines.append(f"pool        {ready.floating.problem}")
     if len(settings.zones) > 1:
         lines.append(f"nodes       one in each zone of {settings.region}: {', '.join(settings.zones)}")
     if network.mode == "loopback" and lowest > 80:
@@ -172,10 +176,12 @@ def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: s
     ]
 
 
-def _ranges(network: Network) -> str:
+def _ranges(network: Network, ready: Ready) -> str:
     """Where the addresses of Services come from."""
-    found = {"Services": network.service_ranges, "floating IPs": network.floating_ranges}
-    return ", ".join(f"{noun} {', '.join(map(str, each))}" for noun, each in found.items() if each)
+    found = ready.floating.ranges
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    floating = f", floating IPs {', '.join(found[:SHOWN])}{more}" if found else ""
+    return f"Services {', '.join(map(str, network.service_ranges))}{floating}"
 
 
 def _shut_to_nobody() -> Path | None:

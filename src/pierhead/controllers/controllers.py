@@ -23,6 +23,7 @@ from pierhead.controllers.nodes import Nodes
 from pierhead.controllers.ownership import Ownership
 from pierhead.controllers.replicasets import ReplicaSets
 from pierhead.controllers.selection import Selection
+from pierhead.core.defaultpool import Standing
 
 
 class Controllers:
@@ -44,6 +45,7 @@ class Controllers:
             self._recorders.append(Recorder(named(loop), loop.name))
             return self._recorders[-1]
 
+        self._pools = FloatingIPPools(named(FloatingIPPools), informers, network, ownership, recorder(FloatingIPPools))
         self._loops: list[Loop] = [
             Namespaces(named(Namespaces), informers),
             KubernetesService(named(KubernetesService), informers, network, address),
@@ -53,12 +55,16 @@ class Controllers:
             ReplicaSets(named(ReplicaSets), informers, recorder(ReplicaSets)),
             GarbageCollector(named(GarbageCollector), informers),
             LoadBalancers(named(LoadBalancers), informers, network, ownership, recorder(LoadBalancers)),
-            FloatingIPs(named(FloatingIPs), informers, ownership, recorder(FloatingIPs)),
-            FloatingIPPools(named(FloatingIPPools), informers, network, ownership, recorder(FloatingIPPools)),
+            FloatingIPs(named(FloatingIPs), informers, network, ownership, recorder(FloatingIPs)),
+            self._pools,
         ]
         if network.mode != "none":
             self._loops.append(Binding(named(Binding), informers, recorder(Binding)))
             self._loops.append(Nodes(named(Nodes), informers, recorder(Nodes)))
+
+    async def floating(self) -> Standing:
+        """What the region gives out as floating IPs, once that is decided."""
+        return await self._pools.standing()
 
     async def run(self) -> None:
         """Works until cancelled, from when the informers (which somebody else runs) know the state."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 
+import msgspec
+
+from pierhead.api import Tree
 from pierhead.api.kinds import FLOATING_IP, FLOATING_IP_POOL, NODE
 from pierhead.api.network import Network
 from pierhead.api.views import FloatingIP, FloatingIPPool, Node
@@ -16,8 +19,6 @@ from pierhead.controllers.ownership import Ownership
 from pierhead.core import defaultpool
 from pierhead.core.floating import DEFAULT_POOL, usage
 from pierhead.errors import ApiError
-
-log = logging.getLogger(__name__)
 
 COUNT_SECONDS = 0.2
 """So long after a change its pool is counted: thousands of changes are one count."""
@@ -36,7 +37,9 @@ class FloatingIPPools(Loop):
         self._client = client
         self._region = network.region
         self._ranges = tuple(map(str, network.floating_ranges))
-        self._started = False
+        self._settled = False
+        self._decided = asyncio.Event()
+        self._standing = defaultpool.Standing()
         self._ownership = ownership
         self._recorder = recorder
         self._pools: Informer[FloatingIPPool] = informers.of(FLOATING_IP_POOL)
@@ -47,33 +50,40 @@ class FloatingIPPools(Loop):
         fips.subscribe(self._fip_changed)
         self.queue.add(DEFAULT_POOL)
 
+    async def standing(self) -> defaultpool.Standing:
+        """What this start came to, as soon as that is decided."""
+        await self._decided.wait()
+        return self._standing
+
     async def reconcile(self, key: str) -> None:
-        if key == DEFAULT_POOL and not self._started:
+        if key == DEFAULT_POOL and not self._settled:
             await self._start()
-            self._started = True
         pool = self._pools.get(key)
         if pool is not None and not pool.metadata.deletion_timestamp:
             await self._count(pool)
             self._look_for_nodes(pool)
 
     async def _start(self) -> None:
+        """A pool that is another region's, and in use, is asked for again with each address that is given back."""
         found = self._pools.get(DEFAULT_POOL)
         start = defaultpool.start(found, self._ranges, self._region)
-        problem = start.problem
+        pool, problem = found, start.problem
         try:
             if start.make is not None:
-                await self._client.create(FLOATING_IP_POOL, start.make)
+                pool = _read(await self._client.create(FLOATING_IP_POOL, start.make))
             if start.change is not None:
-                await self._client.patch(FLOATING_IP_POOL, DEFAULT_POOL, start.change)
+                pool = _read(await self._client.patch(FLOATING_IP_POOL, DEFAULT_POOL, start.change))
         except ApiError as error:
             if error.code != 422:
                 raise
             causes = [cause["message"] for cause in (error.details or {}).get("causes") or []]
-            problem = defaultpool.refused(self._ranges, causes)
-        if problem:
-            log.warning("%s", problem)
-            if found is not None:
-                self._recorder.note(FLOATING_IP_POOL, found, "RangesRefused", problem)
+            problem = defaultpool.refused(found, self._ranges, self._region, causes)
+        here = pool is not None and pool.spec.region == self._region
+        if found is not None and problem and problem != self._standing.problem:
+            self._recorder.note(FLOATING_IP_POOL, found, "RangesRefused" if here else "RegionRefused", problem)
+        self._settled = here or pool is None
+        self._standing = defaultpool.Standing(pool.spec.ranges if pool and here else (), problem)
+        self._decided.set()
 
     async def _count(self, pool: FloatingIPPool) -> None:
         name = pool.metadata.name
@@ -103,3 +113,7 @@ class FloatingIPPools(Loop):
             for pool in self._pools.list():
                 if pool.spec.zones:
                     self.queue.add(pool.metadata.name)
+
+
+def _read(pool: Tree) -> FloatingIPPool:
+    return msgspec.convert(pool, FloatingIPPool)

@@ -6,6 +6,7 @@ import random
 
 from pierhead.api import Tree
 from pierhead.api.kinds import FLOATING_IP, FLOATING_IP_POOL, SERVICE
+from pierhead.api.network import Network
 from pierhead.api.views import FloatingIP, FloatingIPPool, Service
 from pierhead.client.client import Client
 from pierhead.client.events import Recorder
@@ -27,9 +28,12 @@ class FloatingIPs(Loop):
     name = "floatingip-controller"
     workers = 1
 
-    def __init__(self, client: Client, informers: Informers, ownership: Ownership, recorder: Recorder) -> None:
+    def __init__(
+        self, client: Client, informers: Informers, network: Network, ownership: Ownership, recorder: Recorder
+    ) -> None:
         super().__init__()
         self._client = client
+        self._region = network.region
         self._ownership = ownership
         self._recorder = recorder
         self._fips: Informer[FloatingIP] = informers.of(FLOATING_IP)
@@ -58,11 +62,14 @@ class FloatingIPs(Loop):
         await self._seen(fip)
 
     async def _serve(self, fip: FloatingIP) -> float | None:
-        """Waits, when none is free, until one is given back or the pool grows."""
+        """Waits, when none is free, until one is given back or the pool grows; or, of another region, becomes one of this."""
         pool = self._pools.get(fip.spec.pool)
+        if pool is not None and pool.spec.region != self._region:
+            pool = None
         ip = next_free(pool, self._ownership.addresses(), random.randrange) if pool else None
         if ip is None:
-            self._recorder.note(FLOATING_IP, fip, "NoFreeAddress", loadbalancer.no_address(fip))
+            why = loadbalancer.no_address(fip, self._pools.list(), self._region)
+            self._recorder.note(FLOATING_IP, fip, "NoFreeAddress", why)
             return None
         try:
             await self._write(fip, {"address": ip})

@@ -2,7 +2,8 @@
 
 An allocation and a change of the pools exclude each other through ``claims/pools``, which each change of a pool writes again and
 each allocation finds unchanged, and through the claims below ``claims/floating/``, of which a change of a pool finds none that
-came after it looked. Allocations do not disturb each other.
+came after it looked. Allocations do not disturb each other. What Services have from elsewhere, below ``claims/external/``, and a change
+of the pools exclude each other in the same way.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pierhead.api.views import FloatingIPPool, FloatingIPPoolSpec, ObjectMeta
 from pierhead.core.claims import Allocation, Claimant, Ground
 from pierhead.core.floating import (
     DEFAULT_POOL,
+    EXTERNAL_CLAIM,
     FLOATING_CLAIM,
     POOLS_CLAIM,
     default_pool,
@@ -28,9 +30,11 @@ from pierhead.core.floating import (
     in_pool,
     missing_address,
     next_free,
+    no_pool,
     other_region,
     overlaps,
     pool_of,
+    ranges_of,
     users_prefix,
 )
 from pierhead.errors import ApiError, Cause, conflict, invalid
@@ -123,7 +127,7 @@ def _named(name: str, ground: Ground) -> FloatingIPPool | None:
 def _closed(pool: FloatingIPPool, region: str) -> str:
     """Why a pool gives out nothing here."""
     if pool.spec.region != region:
-        return other_region(pool, region)
+        return other_region(pool.spec.region, region)
     return f'pool "{pool.metadata.name}" is being deleted' if pool.metadata.deletion_timestamp else ""
 
 
@@ -131,7 +135,7 @@ def _which(pools: Sequence[FloatingIPPool], region: str) -> str:
     """What to say to somebody who named no pool, and none goes without saying."""
     names = [pool.metadata.name for pool in pools if not _closed(pool, region)]
     if not names:
-        return "there is no FloatingIPPool in this region yet"
+        return no_pool(pools, region)
     return f'none is named "{DEFAULT_POOL}"; choose one of {_listed(names)}'
 
 
@@ -162,35 +166,59 @@ class _Owned(Collection[str]):
 
 
 class FloatingIPPoolClaims(Claimant):
-    """Pools do not overlap, and none gives up an address that somebody owns."""
+    """Pools do not overlap; none takes an address that a Service has from elsewhere, gives up one that somebody owns, or moves with it."""
 
     def claim(self, obj: Tree, old: Tree | None, write: Write, ground: Ground) -> Allocation:
-        if write.subresource or (old is not None and obj["spec"]["ranges"] == old["spec"]["ranges"]):
+        new, before = _view(obj), None if old is None else _view(old)
+        if write.subresource or (before is not None and before.spec == new.spec):
             return Allocation()
-        new, ranges = _view(obj), obj["spec"]["ranges"]
-        causes: list[Cause] = []
-        for other in ground.pools():
-            if other.metadata.name != new.metadata.name:
-                causes += [
-                    invalid_value(
-                        f"{RANGES}[{place}]", ranges[place], f'overlaps {met} of pool "{other.metadata.name}"'
-                    )
-                    for place, met in overlaps(new, other)
-                ]
-        lost = {} if old is None else _inside(_view(old), ground)
-        for ip, name in lost.items():
-            if not in_pool(new, ip):
-                why = f'must keep {ip}, which belongs to FloatingIP "{name}"'
-                causes.append(invalid_value(RANGES, ranges, why))
+        causes = [*_overlap_causes(new, ground), *_cover_causes(new, ground)]
+        if before is not None:
+            causes += [*_loss_causes(new, before, ground), *_move_causes(new, before, ground)]
         if causes:
             raise invalid(new.metadata.name, FLOATING_IP_POOL.name, FLOATING_IP_POOL.group, causes)
         return _changed_pools(ground)
 
     def leave(self, obj: Tree | None, old: Tree, ground: Ground) -> Allocation:
-        owners = sorted(set(_inside(_view(old), ground).values()))
+        owners = sorted(set(_owners(_view(old), ground).values()))
         if owners:
             raise _in_use(FLOATING_IP_POOL, old, "FloatingIP", owners, "status.used")
         return _changed_pools(ground)
+
+
+def _overlap_causes(new: FloatingIPPool, ground: Ground) -> Iterator[Cause]:
+    for other in ground.pools():
+        if other.metadata.name != new.metadata.name:
+            for place, met in overlaps(new, other):
+                yield _range_cause(new, place, f'overlaps {met} of pool "{other.metadata.name}"')
+
+
+def _cover_causes(new: FloatingIPPool, ground: Ground) -> Iterator[Cause]:
+    """An address of a pool is somebody's who owns it: nobody has it already, from elsewhere."""
+    for claim, holder in ground.holders(EXTERNAL_CLAIM):
+        ip = parse_address(claim.removeprefix(EXTERNAL_CLAIM).partition("/")[0])
+        for place, found in enumerate(ranges_of(new.spec.ranges)):
+            if ip in found:
+                why = f"covers {ip}, which Service {_shown(holder)} has in spec.externalIPs or its status"
+                yield _range_cause(new, place, why)
+
+
+def _loss_causes(new: FloatingIPPool, before: FloatingIPPool, ground: Ground) -> Iterator[Cause]:
+    for ip, name in _owners(before, ground).items():
+        if not in_pool(new, ip):
+            why = f'must keep {ip}, which belongs to FloatingIP "{name}"'
+            yield invalid_value(RANGES, list(new.spec.ranges), why)
+
+
+def _move_causes(new: FloatingIPPool, before: FloatingIPPool, ground: Ground) -> Iterator[Cause]:
+    owners = sorted(set(_owners(before, ground).values()))
+    if owners and new.spec.region != before.spec.region:
+        have = "FloatingIP {} has an address" if len(owners) == 1 else "FloatingIPs {} have addresses"
+        yield invalid_value("spec.region", new.spec.region, f"{have.format(_listed(owners))} of this pool")
+
+
+def _range_cause(pool: FloatingIPPool, place: int, why: str) -> Cause:
+    return invalid_value(f"{RANGES}[{place}]", pool.spec.ranges[place], why)
 
 
 def _view(pool: Tree) -> FloatingIPPool:
@@ -199,7 +227,7 @@ def _view(pool: Tree) -> FloatingIPPool:
     return FloatingIPPool(metadata=ObjectMeta(pool["metadata"]["name"]), spec=spec)
 
 
-def _inside(pool: FloatingIPPool, ground: Ground) -> dict[Address, str]:
+def _owners(pool: FloatingIPPool, ground: Ground) -> dict[Address, str]:
     """The addresses of a pool that somebody owns, and the name of the FloatingIP that does."""
     owned = ground.holders(FLOATING_CLAIM)
     found = ((parse_address(claim.removeprefix(FLOATING_CLAIM)), holder) for claim, holder in owned)
@@ -210,7 +238,7 @@ def _changed_pools(ground: Ground) -> Allocation:
     return Allocation(
         renew=(POOLS_CLAIM,),
         unchanged=((POOLS_CLAIM, ground.revision(POOLS_CLAIM)),),
-        none_since=((FLOATING_CLAIM, ground.revision()),),
+        none_since=tuple((prefix, ground.revision()) for prefix in (FLOATING_CLAIM, EXTERNAL_CLAIM)),
     )
 
 

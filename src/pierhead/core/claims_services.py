@@ -1,4 +1,4 @@
-"""What Services take and give back: cluster IPs, node ports, and their ports on a floating IP."""
+"""What Services take and give back: cluster IPs, node ports, their ports on a floating IP, and the addresses they have from elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ from pierhead.api.views import (
 )
 from pierhead.core.allocation import allocate, held
 from pierhead.core.claims import Allocation, Claimant, Ground
-from pierhead.core.floating import bound_address, floating_claim, frontend_claims, is_ours, pool_of, resolve
+from pierhead.core.floating import (
+    POOLS_CLAIM,
+    bound_address,
+    external_claims,
+    floating_claim,
+    frontend_claims,
+    is_ours,
+    pool_of,
+    resolve,
+)
 from pierhead.errors import Cause, invalid
 
 WISH = "spec.loadBalancerIP"
@@ -35,22 +44,21 @@ class ServiceClaims(Claimant):
 
     def claim(self, obj: Tree, old: Tree | None, write: Write, ground: Ground) -> Allocation:
         new, before = _view(obj), _view(old or _NOTHING)
-        pools = [pool for pool in ground.pools() if pool.spec.region == write.network.region]
+        pools = ground.pools()
         if write.subresource:
             _refuse(new, _ingress_causes(new, before, pools, ground))
         else:
             if pools and _wishes_anew(new, before):
-                _refuse(new, _wish_causes(new, ground, write.network.region))
+                _refuse(new, _wish_causes(new, pools, ground, write.network.region))
             _refuse(new, _external_causes(new, before, pools))
             if old is not None and bound_address(new, ground) != bound_address(before, ground):
                 obj["status"]["loadBalancer"] = {}
                 new = _view(obj)
-        return _bind(new, before, ground, created=old is None)
+        return _bind(new, before, ground, created=old is None) + _answer(new, before, ground, created=old is None)
 
     def leave(self, obj: Tree | None, old: Tree, ground: Ground) -> Allocation:
-        had = _frontends(_view(old), ground)
-        kept = () if obj is None else _frontends(_view(obj), ground)
-        gone = tuple(claim for claim in had if claim not in kept)
+        kept = () if obj is None else _outside(_view(obj), ground)
+        gone = tuple(claim for claim in _outside(_view(old), ground) if claim not in kept)
         return Allocation(release=gone if obj is not None else (*held(old), *gone))
 
 
@@ -73,8 +81,28 @@ def _bind(new: Service, before: Service, ground: Ground, *, created: bool) -> Al
     )
 
 
+def _answer(new: Service, before: Service, ground: Ground, *, created: bool) -> Allocation:
+    """The addresses from elsewhere at which it begins to answer, in no pool as the pools are now, and those it leaves."""
+    own, mine, had = f"{SERVICE.resource}/{new.key}", _externals(new, ground), _externals(before, ground)
+    taken = tuple(claim for claim in mine if created or ground.holder(claim) != own)
+    return Allocation(
+        take=taken,
+        release=tuple(claim for claim in had if claim not in mine),
+        unchanged=((POOLS_CLAIM, ground.revision(POOLS_CLAIM)),) if taken else (),
+    )
+
+
+def _outside(service: Service, ground: Ground) -> tuple[str, ...]:
+    """Everything it holds for clients outside the region."""
+    return (*_frontends(service, ground), *_externals(service, ground))
+
+
 def _frontends(service: Service, ground: Ground) -> tuple[str, ...]:
     return frontend_claims(bound_address(service, ground), service)
+
+
+def _externals(service: Service, ground: Ground) -> tuple[str, ...]:
+    return external_claims(service, bound_address(service, ground))
 
 
 def _reported(service: Service) -> set[str]:
@@ -97,9 +125,9 @@ def _refuse(service: Service, causes: Sequence[Cause]) -> None:
         raise invalid(service.metadata.name, SERVICE.name, SERVICE.group, causes)
 
 
-def _wish_causes(service: Service, ground: Ground, region: str) -> list[Cause]:
+def _wish_causes(service: Service, pools: Sequence[FloatingIPPool], ground: Ground, region: str) -> list[Cause]:
     wish = service.spec.load_balancer_ip
-    problem = resolve(service, ground.pools(), ground, region).problem if wish else ""
+    problem = resolve(service, pools, ground, region).problem if wish else ""
     return [invalid_value(WISH, wish, problem)] if problem else []
 
 

@@ -1,6 +1,7 @@
 """The pool named ``default``: made from the ranges that a region is started with, and given others when it is started with others.
 
-Between two starts with the same ranges it is its users' to change.
+Between two starts with the same ranges it is its users' to change. It follows the region under another name, as long as nobody owns
+an address of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from pierhead.api import Tree
 from pierhead.api.views import FloatingIPPool
-from pierhead.core.floating import DEFAULT_POOL, other_region
+from pierhead.core.floating import DEFAULT_POOL
 
 STARTED_WITH = "pierhead.dev/floating-cidr"
 """The annotation that keeps which ranges the pool was made from, with commas between them."""
@@ -28,28 +29,54 @@ class Start:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a region gives out from its default pool once it has started."""
+
+    ranges: tuple[str, ...] = ()
+    """None: there is no such pool, or it is another region's."""
+    problem: str = ""
+    """Why that is not what was asked for: one line, with what to do."""
+
+
 def start(found: FloatingIPPool | None, ranges: Sequence[str], region: str) -> Start:
-    """``ranges``: of this start; none: the pool is whatever it is."""
-    if not ranges:
-        return Start()
+    """``ranges``: of this start; none: those of the pool are whatever they are."""
     told = ",".join(ranges)
-    wanted: Tree = {"metadata": {"annotations": {STARTED_WITH: told}}, "spec": {"ranges": list(ranges)}}
+    made: Tree = {"metadata": {"annotations": {STARTED_WITH: told}}, "spec": {"ranges": list(ranges)}}
     if found is None:
-        wanted["metadata"]["name"] = DEFAULT_POOL
-        return Start(make=wanted)
-    if found.spec.region != region:
-        return Start(problem=f'pool "{DEFAULT_POOL}" {other_region(found, region)}; delete it, and start again')
+        made["metadata"]["name"] = DEFAULT_POOL
+        return Start(make=made) if ranges else Start()
     before = found.metadata.annotations.get(STARTED_WITH)
-    if before == told or list(found.spec.ranges) == list(ranges):
+    kept = not ranges or before == told or list(found.spec.ranges) == list(ranges)
+    if kept and found.spec.region == region:
         return Start()
     if before is None:
-        why = f'--floating-cidr {told} is left out: somebody has made a pool named "{DEFAULT_POOL}"'
-        return Start(problem=f"{why}; to use it: kubectl edit fippool {DEFAULT_POOL}")
-    return Start(change=wanted)
+        return Start(problem=_somebody_s(found, ranges, region))
+    change: Tree = {} if kept else made
+    if found.spec.region != region:
+        change["spec"] = change.get("spec", {}) | {"region": region}
+    return Start(change=change)
 
 
-def refused(ranges: Sequence[str], causes: Sequence[str]) -> str:
+def _somebody_s(found: FloatingIPPool, ranges: Sequence[str], region: str) -> str:
+    elsewhere = "" if found.spec.region == region else f' in region "{found.spec.region}"'
+    left_out = f"--floating-cidr {','.join(ranges)} is left out: " if ranges else ""
+    why = f'{left_out}somebody has made a pool named "{DEFAULT_POOL}"{elsewhere}'
+    return f"{why}; to use it: kubectl edit fippool {DEFAULT_POOL}"
+
+
+def refused(found: FloatingIPPool | None, ranges: Sequence[str], region: str, causes: Sequence[str]) -> str:
     """What to say when the API server refused it. ``causes``: its reasons; of many only the first are repeated."""
-    reasons = [cause.rpartition("]: ")[2] for cause in causes]  # without the ranges, which have just been named
+    reasons = [_without_what_was_named(cause, region) for cause in causes]
     more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
-    return f"--floating-cidr {','.join(ranges)} cannot be had, and the pool stays as it is: {'; '.join(reasons[:SHOWN])}{more}"
+    why = f"{'; '.join(reasons[:SHOWN])}{more}"
+    if found is not None and found.spec.region != region:
+        step = f"release them (pierhead fip get) and it follows, or start with --region {found.spec.region}"
+        return f'pool "{DEFAULT_POOL}" stays in region "{found.spec.region}": {why}; {step}'
+    stays = "the pool stays as it is" if found else f'there is no pool "{DEFAULT_POOL}"'
+    return f"--floating-cidr {','.join(ranges)} cannot be had, and {stays}: {why}"
+
+
+def _without_what_was_named(cause: str, region: str) -> str:
+    """A reason without the ranges or the region that the sentence around it names."""
+    return cause.rpartition("]: ")[2].removeprefix(f'Invalid value: "{region}": ')

@@ -25,6 +25,7 @@ DEFAULT_POOL = "default"
 POOLS_CLAIM = "claims/pools"
 FLOATING_CLAIM = "claims/floating/"
 FRONTEND_CLAIM = "claims/frontend/"
+EXTERNAL_CLAIM = "claims/external/"
 
 GUESSES = 16
 """So often chance alone looks for a free address; where it finds none the pool is crowded, and who owns what is counted."""
@@ -172,6 +173,16 @@ def frontend_claims(ip: str, service: Service) -> tuple[str, ...]:
     return tuple(f"{users_prefix(ip)}{port.protocol}/{port.port}" for port in service.spec.ports) if ip else ()
 
 
+def external_claims(service: Service, bound: str) -> tuple[str, ...]:
+    """Held by the Service at each address that it has and no floating IP gave it: no pool may come to give these out.
+
+    ``bound``: the one that a floating IP gave it, see ``bound_address``.
+    """
+    given = (*service.spec.external_ips, *(entry.ip for entry in service.status.load_balancer.ingress))
+    found = dict.fromkeys(str(ip) for ip in map(address, given) if ip is not None)
+    return tuple(f"{EXTERNAL_CLAIM}{ip}/{service.key}" for ip in found if ip != bound)
+
+
 # -- Services -----------------------------------------------------------------------------------------------
 
 
@@ -236,7 +247,8 @@ def resolve(service: Service, pools: Sequence[FloatingIPPool], fips: FloatingIPs
     fip = named_by(wish, fips)
     if fip is None:
         return Resolution(problem=missing_address(wish, pools, region) if found else "no FloatingIP has this name")
-    return Resolution(fip) if not (problem := _unusable(fip, service)) else Resolution(problem=problem)
+    problem = _unusable(fip, service, region)
+    return Resolution(problem=problem) if problem else Resolution(fip)
 
 
 def _malformed(wish: str) -> str:
@@ -251,15 +263,30 @@ def missing_address(ip: str, pools: Sequence[FloatingIPPool], region: str) -> st
     if pool is None:
         return "is in no pool of floating IPs"
     if pool.spec.region != region:
-        return other_region(pool, region)
+        return other_region(pool.spec.region, region)
     return f'is not allocated: create a FloatingIP with spec.address "{ip}" first'
 
 
-def other_region(pool: FloatingIPPool, region: str) -> str:
-    return f'belongs to region "{pool.spec.region}", and floating IPs are used in their own; this is "{region}"'
+def other_region(theirs: str, region: str) -> str:
+    return f'belongs to region "{theirs}", and floating IPs are used in their own; this is "{region}"'
 
 
-def _unusable(fip: FloatingIP, service: Service) -> str:
+def no_pool(pools: Iterable[FloatingIPPool], region: str) -> str:
+    """Why nobody is given an address in a region that has no pool, and what helps. ``pools``: those there are."""
+    others = sorted(pools, key=lambda pool: (pool.metadata.name != DEFAULT_POOL, pool.metadata.name))
+    step = f", and {out_of_reach(others[0])}" if others else ": create one, or start with --floating-cidr"
+    return f'there is no FloatingIPPool in region "{region}"{step}'
+
+
+def out_of_reach(pool: FloatingIPPool) -> str:
+    """What is to be done about a pool of another region."""
+    return (
+        f'pool "{pool.metadata.name}" belongs to region "{pool.spec.region}": release its addresses (pierhead fip get) and change'
+        f" its spec.region, or start with --region {pool.spec.region}"
+    )
+
+
+def _unusable(fip: FloatingIP, service: Service, region: str) -> str:
     if fip.metadata.deletion_timestamp:
         return f'FloatingIP "{fip.metadata.name}" is being deleted'
     if not may_use(fip, service):
@@ -267,4 +294,11 @@ def _unusable(fip: FloatingIP, service: Service) -> str:
     found = family(fip.status.address)
     if found and service.spec.ip_families and found not in service.spec.ip_families:
         return f"is of family {found}, and this Service has {' and '.join(service.spec.ip_families)} only"
+    if fip.status.region not in ("", region) and not _has(service, fip):
+        return other_region(fip.status.region, region)
     return ""
+
+
+def _has(service: Service, fip: FloatingIP) -> bool:
+    """Whether it says that it answers there: then it stays, whatever its region is called by now."""
+    return any(entry.ip == fip.status.address for entry in service.status.load_balancer.ingress)

@@ -7,7 +7,7 @@ undone, so that a Service which waits for an address can be deleted at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,6 +19,8 @@ from pierhead.core.floating import (
     bound_address,
     default_pool,
     is_ours,
+    no_pool,
+    out_of_reach,
     owned_name,
     pool_family,
     pool_of,
@@ -73,16 +75,15 @@ Step: TypeAlias = Own | Hold | Bind | Unbind | Release | Wait
 
 
 def next_step(service: Service, pools: Sequence[FloatingIPPool], fips: FloatingIPs, region: str) -> Step | None:
-    """What brings this Service nearer to what it asks for; None: it has it, or it is none of ours.
+    """What brings this Service nearer to what it asks for; None: it has it, or it is none of ours. ``pools``: those of all regions.
 
-    Without a pool in the region ``loadBalancerIP`` is free text, and load balancers are somebody else's.
+    Without any pool load balancers are somebody else's; one that nobody has given an address so far waits all the same.
     """
-    pools = [pool for pool in pools if pool.spec.region == region]
-    if not pools or _is_elsewhere(service, pools, fips):
+    if _is_elsewhere(service, pools, fips):
         return None
     if is_ours(service) and not service.metadata.deletion_timestamp:
         return _serve(service, pools, fips, region)
-    return _leave(service, fips)
+    return _leave(service, fips) if pools else None
 
 
 def _is_elsewhere(service: Service, pools: Sequence[FloatingIPPool], fips: FloatingIPs) -> bool:
@@ -97,6 +98,8 @@ def _is_elsewhere(service: Service, pools: Sequence[FloatingIPPool], fips: Float
 
 def _serve(service: Service, pools: Sequence[FloatingIPPool], fips: FloatingIPs, region: str) -> Step | None:
     wish = service.spec.load_balancer_ip
+    if not pools:
+        return Wait(no_pool(pools, region))
     if wish:
         found = resolve(service, pools, fips, region)
         if found.fip is None:
@@ -113,7 +116,7 @@ def _serve(service: Service, pools: Sequence[FloatingIPPool], fips: FloatingIPs,
         fip = owned
     ip = fip.status.address
     if not ip:
-        return Wait(no_address(fip))
+        return Wait(no_address(fip, pools, region))
     if FINALIZER not in service.metadata.finalizers:
         return Hold()
     return None if service.status.load_balancer.ingress == ingress_of(ip) else Bind(ip)
@@ -126,7 +129,10 @@ def _own(service: Service, pools: Sequence[FloatingIPPool], region: str) -> Step
     pool = next((pool for pool in found if pool is not None), None)
     if pool is not None:
         return Own(pool.metadata.name)
-    fitting = sorted(pool.metadata.name for pool in pools if pool_family(pool) in families)
+    near = [pool for pool in pools if pool.spec.region == region]
+    if not near:
+        return Wait(no_pool(pools, region))
+    fitting = sorted(pool.metadata.name for pool in near if pool_family(pool) in families)
     if fitting:
         return Wait(
             f'none of the pools {", ".join(fitting)} is named "{DEFAULT_POOL}": allocate an address with'
@@ -173,8 +179,11 @@ def users(fip: FloatingIP, services: Sequence[Service], fips: FloatingIPs) -> tu
     ))  # fmt: skip
 
 
-def no_address(fip: FloatingIP) -> str:
+def no_address(fip: FloatingIP, pools: Iterable[FloatingIPPool], region: str) -> str:
     """Why a FloatingIP waits, and what helps."""
+    pool = next((pool for pool in pools if pool.metadata.name == fip.spec.pool), None)
+    if pool is not None and pool.spec.region != region:
+        return out_of_reach(pool)
     return (
         f'pool "{fip.spec.pool}" has no free address: release one (pierhead fip delete ADDRESS) or add a range'
         f" (kubectl edit fippool {fip.spec.pool}); the next that is free is given at once"

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,6 +21,7 @@ from pierhead.api.kinds import SERVICE
 from pierhead.api.views import Service
 from pierhead.apiserver.server import Serving
 from pierhead.controllers import kubernetes_service
+from pierhead.core.defaultpool import Standing
 from pierhead.errors import StoreError, StoreLocked, UsageError
 from pierhead.pki.credentials import Credentials, ensure
 from pierhead.region import directory, machine, ranges, tenure
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What somebody needs to reach a region."""
+    """What somebody needs to reach a region, and what it came to have."""
 
     url: str
     kubeconfig: Path
+    floating: Standing = field(default_factory=Standing)
 
 
 async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None:
@@ -62,11 +64,11 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
         roles = Roles(settings, store, credentials, first, others=others, namespace=namespace)
         async with asyncio.TaskGroup() as group:
             group.create_task(roles.run())
-            await roles.started()
+            floating = await roles.started()
             for door in doors:
                 serving = Serving(roles.app, door, certificate=credentials.certificate, key=credentials.key)
                 group.create_task(serving.run())
-            ready(found)
+            ready(replace(found, floating=floating))
 
 
 def _namespace(settings: Settings, stack: AsyncExitStack) -> Namespaced | None:

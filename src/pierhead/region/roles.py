@@ -18,6 +18,7 @@ from pierhead.client.informer import Informer
 from pierhead.client.informers import Informers
 from pierhead.client.inprocess import InProcess
 from pierhead.controllers.controllers import Controllers
+from pierhead.core.defaultpool import Standing
 from pierhead.forwarding.place import Place
 from pierhead.node.server import NodeServer
 from pierhead.pki.credentials import Credentials
@@ -61,11 +62,13 @@ class Roles:
         self._placed = _placed(settings)
         self._tokens = {node.name: secrets.token_urlsafe(32) for node in self._placed}
         self._started = asyncio.Event()
+        self._floating = Standing()
         self.app = ApiServer(store, settings.network, self._identities(), self._nodes, gate=gate)
 
-    async def started(self) -> None:
-        """Waits until the first object of a user could be created."""
+    async def started(self) -> Standing:
+        """Waits until the first object of a user could be created, and answers what is given out as floating IPs."""
         await self._started.wait()
+        return self._floating
 
     async def run(self) -> None:
         """Works until cancelled; may be run again, over whatever the store holds by then.
@@ -83,12 +86,14 @@ class Roles:
                 await self._remove_vanished(client)
                 carrying.create_task(self._proxy(informers))
             async with asyncio.TaskGroup() as working:
-                working.create_task(Controllers(client, informers, network, address=self._address).run())
+                controllers = Controllers(client, informers, network, address=self._address)
+                working.create_task(controllers.run())
                 for node in self._placed:
                     agent = self._agent(node, informers)
                     self._nodes.add(agent.name, _way(agent))
                     working.create_task(agent.run())
                 await namespaces.until(lambda: namespaces.get("default") is not None)
+                self._floating = await controllers.floating()
                 self._started.set()
 
     def _identities(self) -> dict[str, auth.Identity]:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import pytest
 
 from asgi import Direct, Reply
-from floating import FIPS, MERGE, POOLS, SERVICES, balanced, check, claims, fip, message, pool
+from floating import FIPS, MERGE, POOLS, SERVICES, balanced, check, claims, fip, ingress, message, pool
 from pierhead.api import Tree
 from pierhead.api.codec import stamp
 from pierhead.api.network import Network
@@ -154,5 +154,23 @@ def test_pools_that_come_at_once_do_not_overlap(play: Callable[[Race, int], None
         calls: list[Call] = [("POST", POOLS, pool(f"192.0.2.{n}-192.0.2.{n + 3}", name=f"p{n}")) for n in range(4)]
         replies = await at_once(admin, calls, chance)
         assert sorted(reply.status for reply in replies) == [201, 422, 422, 422]
+
+    play(race, seed)
+
+
+@pytest.mark.parametrize("seed", ROUNDS)
+@pytest.mark.parametrize("how", ["spec.externalIPs", "status"])
+def test_a_pool_and_an_address_from_elsewhere_exclude_each_other(
+    play: Callable[[Race, int], None], how: str, seed: int
+) -> None:
+    async def race(admin: Direct, store: Store, chance: random.Random) -> None:
+        await settled(admin, ("POST", POOLS, pool("192.0.2.4")), ("POST", SERVICES, balanced("web")))
+        grown: Call = ("PATCH", f"{POOLS}/default", {"spec": {"ranges": ["192.0.2.4-192.0.2.7"]}})
+        made: Call = ("POST", POOLS, pool("192.0.2.7", name="mine"))
+        used: Call = ("PATCH", f"{SERVICES}/web/status", ingress("192.0.2.7"))
+        if how == "spec.externalIPs":
+            used = ("PATCH", f"{SERVICES}/web", {"spec": {"externalIPs": ["192.0.2.7"]}})
+        replies = await at_once(admin, [grown, made, used], chance)
+        assert sorted(reply.status for reply in replies)[1:] == [422, 422]
 
     play(race, seed)

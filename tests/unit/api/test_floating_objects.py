@@ -186,14 +186,15 @@ def test_the_zones_of_a_pool_are_named_once_each() -> None:
     ]
 
 
-def test_the_region_of_a_pool_never_changes() -> None:
+def test_a_pool_keeps_its_region_unless_another_is_named() -> None:
     old = created(FLOATING_IP_POOL, {"ranges": ["192.0.2.7"], "region": "north"})[0]
     grown, refused = changed(FLOATING_IP_POOL, old, spec={"ranges": ["192.0.2.7", "192.0.2.9"]})
     assert (grown["spec"]["region"], refused) == ("north", [])
     assert grown["status"] == {"used": 0, "free": 2}
-    assert changed(FLOATING_IP_POOL, old, spec={"ranges": ["192.0.2.7"], "region": "south"})[1] == [
-        'spec.region: Invalid value: "south": field is immutable'
-    ]
+    moved, refused = changed(FLOATING_IP_POOL, old, spec={"ranges": ["192.0.2.7"], "region": "south"})
+    assert (moved["spec"]["region"], refused) == ("south", [])
+    (refusal,) = changed(FLOATING_IP_POOL, old, spec={"ranges": ["192.0.2.7"], "region": "a b"})[1]
+    assert refusal.startswith('spec.region: Invalid value: "a b": a lowercase RFC 1123 subdomain')
 
 
 def test_the_counts_of_a_pool_are_written_only_as_its_status() -> None:

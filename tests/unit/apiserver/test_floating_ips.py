@@ -112,7 +112,12 @@ def test_an_address_that_cannot_be_had(asked: Tree, why: str) -> None:
 def test_who_names_no_pool_where_none_goes_without_saying() -> None:
     async def scene(region: Region) -> None:
         start = 'FloatingIP.pierhead.dev "x" is invalid: spec.pool: Required value'
-        assert await refused(region, FIPS, fip("x")) == f"{start}: there is no FloatingIPPool in this region yet"
+        lacking = f'{start}: there is no FloatingIPPool in region "local"'
+        assert await refused(region, FIPS, fip("x")) == f"{lacking}: create one, or start with --floating-cidr"
+        await made(region, POOLS, pool("192.0.2.9", name="far", region="north"))
+        assert (await refused(region, FIPS, fip("x"))).startswith(
+            f'{lacking}, and pool "far" belongs to region "north": release its addresses'
+        )
         await made(region, POOLS, pool("192.0.2.1", name="a"))
         assert (await made(region, FIPS, fip("y")))["spec"]["pool"] == "a"
         await made(region, POOLS, pool("192.0.2.2", name="b"))
@@ -376,18 +381,55 @@ def test_without_a_pool_or_with_another_class_a_wish_is_free_text() -> None:
     play(scene)
 
 
-def test_what_another_had_written_before_there_was_a_pool_takes_nothing() -> None:
+@pytest.mark.parametrize("how", ["created", "grown", "of another region"])
+def test_a_pool_takes_no_address_that_a_service_has_from_elsewhere(how: str) -> None:
+    """Whoever wrote it first: an address inside a pool is somebody's who claimed it."""
+    ranges = ["198.51.100.7", "192.0.2.4-192.0.2.7"]
+
     async def scene(region: Region) -> None:
-        await made(region, SERVICES, balanced("old", "192.0.2.4"))
-        assert (await patched(region, f"{SERVICES}/old/status", ingress("192.0.2.4"))).status == 200
-        await made(region, POOLS, pool("192.0.2.4"))
-        await made(region, FIPS, fip("shop"))
-        await made(region, SERVICES, balanced("web", "shop"))
-        assert (await patched(region, f"{SERVICES}/old", {"metadata": {"labels": {"a": "b"}}})).status == 200
-        assert (await patched(region, f"{SERVICES}/old/status", {"metadata": {"labels": {"a": "c"}}})).status == 200
-        assert claims(region.store, "claims/frontend/") == {"claims/frontend/192.0.2.4/TCP/80": "services/default/web"}
+        async def asked() -> Reply:
+            if how == "grown":
+                return await patched(region, f"{POOLS}/mine", {"spec": {"ranges": ranges}})
+            where = {"region": "north"} if how == "of another region" else {}
+            return await region.admin("POST", POOLS, pool(*ranges, name="mine", **where))
+
+        if how == "grown":
+            await made(region, POOLS, pool(ranges[0], name="mine"))
+        outside: Any = {"ports": [{"port": 80}], "externalIPs": ["203.0.113.1", "192.0.2.4"]}
+        await made(region, SERVICES, {"metadata": {"name": "external"}, "spec": outside})
+        await made(region, SERVICES, balanced("foreign"))
+        assert (await patched(region, f"{SERVICES}/foreign/status", ingress("192.0.2.5"))).status == 200
+        covers, where = (
+            'spec.ranges[1]: Invalid value: "192.0.2.4-192.0.2.7": covers',
+            "in spec.externalIPs or its status",
+        )
+        assert told(await asked()) == (
+            '422 FloatingIPPool.pierhead.dev "mine" is invalid: '
+            f"[{covers} 192.0.2.4, which Service default/external has {where}, "
+            f"{covers} 192.0.2.5, which Service default/foreign has {where}]"
+        )
+        less = {"spec": {"externalIPs": ["203.0.113.1"]}}
+        assert (await patched(region, f"{SERVICES}/external", less)).status == 200
+        assert (await region.admin("DELETE", f"{SERVICES}/foreign")).status == 200
+        assert claims(region.store, "claims/external/") == {
+            "claims/external/203.0.113.1/default/external": "services/default/external"
+        }
+        assert (await asked()).status in (200, 201)
+        check(region.store)
 
     play(scene)
+
+
+def test_services_share_what_they_have_from_elsewhere() -> None:
+    async def scene(region: Region) -> None:
+        spec: Any = {"ports": [{"port": 80}], "externalIPs": ["203.0.113.1"]}
+        for name in ("a", "b"):
+            await made(region, SERVICES, {"metadata": {"name": name}, "spec": spec})
+        assert len(claims(region.store, "claims/external/")) == 2
+        await region.admin("DELETE", f"{SERVICES}/a")
+        assert len(claims(region.store, "claims/external/")) == 1
+
+    floating(scene)
 
 
 def test_ports_follow_the_service() -> None:
@@ -505,6 +547,38 @@ def test_a_service_that_was_never_bound_gives_its_ports_back_when_it_is_told_to_
         assert claims(region.store, "claims/frontend/") == {}
 
     floating(scene)
+
+
+def test_a_pool_moves_to_another_region_while_nobody_owns_an_address_of_it() -> None:
+    async def scene(region: Region) -> None:
+        await made(region, FIPS, fip("shop", address="192.0.2.4"))
+        moved = {"spec": {"region": "north"}}
+        assert told(await patched(region, f"{POOLS}/default", moved)) == (
+            '422 FloatingIPPool.pierhead.dev "default" is invalid: '
+            'spec.region: Invalid value: "north": FloatingIP shop has an address of this pool'
+        )
+        await made(region, FIPS, fip("mail"))
+        assert "FloatingIPs mail and shop have addresses" in told(await patched(region, f"{POOLS}/default", moved))
+        for name in ("shop", "mail"):
+            await region.admin("DELETE", f"{FIPS}/{name}")
+        assert (await patched(region, f"{POOLS}/default", moved)).json["spec"]["region"] == "north"
+        assert 'pool "default" belongs to region "north"' in await refused(region, FIPS, fip("x"))
+
+    floating(scene)
+
+
+def test_addresses_of_another_regions_pool_are_nobodys_here() -> None:
+    async def scene(region: Region) -> None:
+        await made(region, POOLS, pool("198.51.100.0/24", name="far", region="north"))
+        theirs = 'Invalid value: "198.51.100.1": belongs to region "north"'
+        assert f"spec.loadBalancerIP: {theirs}" in await refused(region, SERVICES, balanced("web", "198.51.100.1"))
+        external: Any = balanced("web", "", externalIPs=["198.51.100.1"])
+        assert "spec.externalIPs[0]" in await refused(region, SERVICES, external)
+        await made(region, SERVICES, balanced("web"))
+        got = await patched(region, f"{SERVICES}/web/status", ingress("198.51.100.1"))
+        assert "is a floating IP that this Service does not have" in told(got)
+
+    play(scene)
 
 
 def test_nobody_takes_a_floating_ip_as_an_external_ip() -> None:

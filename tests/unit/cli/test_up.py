@@ -10,13 +10,14 @@ import click
 import pytest
 
 from pierhead.cli import up
+from pierhead.core.defaultpool import Standing
 from pierhead.errors import UsageError
 from pierhead.region import machine, ranges
 from pierhead.region.region import Ready
 from pierhead.region.settings import Settings
 
 SETTINGS = Settings(Path("/var/lib/it"), "127.0.0.1", 6443, ranges.choose("loopback"))
-READY = Ready("https://127.0.0.1:6443", Path("/var/lib/it/kubeconfig"))
+READY = Ready("https://127.0.0.1:6443", Path("/var/lib/it/kubeconfig"), Standing(("127.99.0.0/24",)))
 
 
 def greeting(settings: Settings = SETTINGS, ready: Ready = READY) -> list[str]:
@@ -125,6 +126,21 @@ def test_the_greeting_says_what_runs_and_why() -> None:
     assert ready.startswith("ready in ")
     assert [line.split()[0] for line in lines[:4]] == ["API", "kubeconfig", "network", "proxy"]
     assert lines[2].endswith("; Services 127.96.0.0/16, floating IPs 127.99.0.0/24")
+
+
+@pytest.mark.parametrize(
+    ("floating", "network", "pool"),
+    [
+        (Standing(("192.0.2.7",)), "Services 127.96.0.0/16, floating IPs 192.0.2.7", []),
+        (Standing(("192.0.2.7",), "why"), "Services 127.96.0.0/16, floating IPs 192.0.2.7", ["pool        why"]),
+        (Standing((), "why"), "Services 127.96.0.0/16", ["pool        why"]),
+        (Standing(tuple("abcdefg")), "Services 127.96.0.0/16, floating IPs a, b, c, d and 3 more", []),
+    ],
+)
+def test_the_greeting_says_which_floating_ips_stand(floating: Standing, network: str, pool: list[str]) -> None:
+    lines = greeting(ready=replace(READY, floating=floating))
+    assert lines[3].endswith(f"; {network}")
+    assert [line for line in lines if line.startswith("pool ")] == pool
 
 
 def test_the_last_two_lines_can_be_pasted_into_a_shell() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from floating import check
-from inside import Flaky, controlled, eventually, network, server, working
+from inside import Flaky, Inside, at_work, controlled, eventually, network, server, serving, working
 from pierhead.api import Tree
 from pierhead.api.kinds import EVENT, FLOATING_IP, FLOATING_IP_POOL, NODE, SERVICE
 from pierhead.api.network import Network
@@ -21,6 +21,7 @@ from pierhead.client.client import Client
 from pierhead.client.informer import Informer
 from pierhead.client.informers import Informers
 from pierhead.client.transport import Response, Stream, Transport, unavailable
+from pierhead.core.defaultpool import Standing
 from pierhead.core.loadbalancer import FINALIZER
 from pierhead.errors import ApiError
 
@@ -318,7 +319,10 @@ def test_without_pools_nothing_happens_until_there_is_one() -> None:
         await scene.service("open")
         await scene.pool("mine", "192.0.2.0/28")
         await eventually(lambda: len(scene.ingress("open")) == 1)
-        assert 'spec.loadBalancerIP "free text"' in await scene.said("SyncLoadBalancerFailed")
+        told = await scene.told("web", lambda seen: len(seen) == 2)
+        assert told[0][1] == 'there is no FloatingIPPool in region "local": create one, or start with --floating-cidr'
+        assert 'spec.loadBalancerIP "free text"' in told[1][1]
+        assert {reason for reason, _ in told} == {"SyncLoadBalancerFailed"}
         assert not scene.held("plain")
         assert len(scene.fips.list()) == 1
 
@@ -430,32 +434,133 @@ def at_rest(scene: Scene) -> bool:
     return scene.services.get("old", "default") is None and len(scene.ingress()) == 1 and names == [("default/web",)]
 
 
+# -- the default pool ---------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def life(found: Inside, network: Network) -> AsyncIterator[tuple[Scene, Standing]]:
+    """The controllers from one start to its end; and what the start came to."""
+    async with at_work(found.client, network) as (controllers, informers):
+        yield Scene(found.client, informers), await controllers.floating()
+
+
+def called(region: str) -> Network:
+    return replace(ground("192.0.2.0/30"), region=region)
+
+
 @pytest.mark.parametrize(
     ("second", "ranges", "said"),
     [
-        ("192.0.2.0/30", ["192.0.2.0/30", "198.51.100.7"], ""),
-        ("192.0.2.0/29", ["192.0.2.0/29"], ""),
-        ("203.0.113.0/30", ["192.0.2.0/30", "198.51.100.7"], "must keep 198.51.100.7, which belongs to FloatingIP"),
+        ("192.0.2.0/30", ("192.0.2.0/30", "198.51.100.7"), ""),
+        ("192.0.2.0/29", ("192.0.2.0/29",), ""),
+        ("203.0.113.0/30", ("192.0.2.0/30", "198.51.100.7"), "must keep 198.51.100.7, which belongs to FloatingIP"),
     ],
 )
 def test_the_default_pool_is_its_users_until_a_region_is_started_with_other_ranges(
-    second: str, ranges: list[str], said: str, caplog: pytest.LogCaptureFixture
+    second: str, ranges: tuple[str, ...], said: str
 ) -> None:
     async def run() -> None:
         async with server() as found, asyncio.timeout(20):
-            async with working(found.client, ground("192.0.2.0/30")) as informers:
-                scene = Scene(found.client, informers)
-                await eventually(lambda: scene.pools.get("default") is not None)
+            async with life(found, ground("192.0.2.0/30")) as (scene, standing):
+                assert standing == Standing(("192.0.2.0/30",))
                 wider = {"spec": {"ranges": ["192.0.2.0/30", "198.51.100.7"]}}
                 await found.client.patch(FLOATING_IP_POOL, "default", wider)
                 if said:
                     await scene.fip(address="198.51.100.7")
-            async with working(found.client, ground(second)) as informers:
-                scene = Scene(found.client, informers)
+            async with life(found, ground(second)) as (scene, standing):
+                assert standing.ranges == ranges
+                assert said in standing.problem
                 if said:
-                    text = await scene.said("RangesRefused", "default")
-                    assert said in text
-                    assert text in caplog.messages
-                await eventually(lambda: list(scene.pools.list()[0].spec.ranges) == ranges)
+                    assert await scene.said("RangesRefused", "default") == standing.problem
+                await eventually(lambda: scene.pools.list()[0].spec.ranges == ranges)
+
+    asyncio.run(run())
+
+
+def test_ranges_that_somebody_else_has_make_no_pool_and_whoever_waits_is_told() -> None:
+    async def run() -> None:
+        async with server() as found, asyncio.timeout(20):
+            spec = {"ports": [{"port": 80}], "externalIPs": ["192.0.2.1"]}
+            await found.client.create(SERVICE, {"metadata": {"name": "old", "namespace": "default"}, "spec": spec})
+            async with life(found, ground("192.0.2.0/30")) as (scene, standing):
+                assert standing == Standing(
+                    problem='--floating-cidr 192.0.2.0/30 cannot be had, and there is no pool "default": Invalid value: "192.0.2.0/30":'
+                    " covers 192.0.2.1, which Service default/old has in spec.externalIPs or its status"
+                )
+                await scene.service()
+                assert (await scene.said("SyncLoadBalancerFailed")).startswith("there is no FloatingIPPool in region")
+
+    asyncio.run(run())
+
+
+def test_the_default_pool_follows_its_region_under_another_name() -> None:
+    """With what its users made of it, and at once, so that who waits is served."""
+
+    async def run() -> None:
+        async with (
+            server(called("north")) as north,
+            serving(north.store, called("south")) as south,
+            asyncio.timeout(20),
+        ):
+            async with life(north, called("north")):
+                wider = {"spec": {"ranges": ["192.0.2.0/30", "198.51.100.7"]}}
+                await north.client.patch(FLOATING_IP_POOL, "default", wider)
+            async with life(south, called("south")) as (scene, standing):
+                assert standing == Standing(("192.0.2.0/30", "198.51.100.7"))
+                await scene.service()
+                await eventually(lambda: len(scene.ingress()) == 1)
+
+    asyncio.run(run())
+
+
+def test_a_default_pool_in_use_stays_and_follows_when_its_addresses_are_given_back() -> None:
+    async def run() -> None:
+        async with (
+            server(called("north")) as north,
+            serving(north.store, called("south")) as south,
+            asyncio.timeout(20),
+        ):
+            async with life(north, called("north")) as (scene, _):
+                await scene.service("old")
+                await eventually(lambda: len(scene.ingress("old")) == 1)
+            async with life(south, called("south")) as (scene, standing):
+                own = scene.fips.list()[0].metadata.name
+                assert standing == Standing(
+                    problem=f'pool "default" stays in region "north": FloatingIP {own} has an address of this pool;'
+                    " release them (pierhead fip get) and it follows, or start with --region north"
+                )
+                assert await scene.said("RegionRefused", "default") == standing.problem
+                await scene.service()
+                await scene.service("old2", 81, loadBalancerIP=None)
+                for name in ("web", "old2"):
+                    why = await scene.said("SyncLoadBalancerFailed", name)
+                    assert why.startswith('there is no FloatingIPPool in region "south", and pool "default" belongs to')
+                with pytest.raises(ApiError, match='pool "default" belongs to region "north"'):
+                    await scene.fip("more")
+                assert scene.ingress("old"), "it stays where it is"
+                await scene.client.delete(SERVICE, "old", "default")
+                await eventually(lambda: all(scene.ingress(name) for name in ("web", "old2")))
+                assert scene.services.get("old", "default") is None
+
+    asyncio.run(run())
+
+
+def test_a_floating_ip_that_waits_in_another_regions_pool_is_told_so_and_served_when_it_follows() -> None:
+    async def run() -> None:
+        async with (
+            server(called("north")) as north,
+            serving(north.store, called("south")) as south,
+            asyncio.timeout(20),
+        ):
+            async with life(north, called("north")) as (scene, _):
+                for name in ("a", "b", "c"):
+                    await scene.fip(name)
+                await scene.said("NoFreeAddress", "c")
+            async with life(south, called("south")) as (scene, _):
+                await scene.client.delete(FLOATING_IP, "a")
+                told = await scene.told("c", lambda seen: any("belongs to region" in text for _, text in seen))
+                assert told[-1][1].startswith('pool "default" belongs to region "north": release its addresses')
+                await scene.client.delete(FLOATING_IP, "b")
+                await eventually(lambda: bool(owners(scene)["c"]))
 
     asyncio.run(run())

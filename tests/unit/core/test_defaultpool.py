@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from builders import view
 from pierhead.api.views import FloatingIPPool
 from pierhead.core.defaultpool import STARTED_WITH, Start, refused, start
@@ -45,10 +47,25 @@ def test_a_pool_that_somebody_made_by_that_name_is_not_taken_over() -> None:
     )
 
 
-def test_a_pool_of_a_region_that_was_named_otherwise_is_of_no_use() -> None:
-    problem = start(pool(*RANGES, told=TOLD, region="north"), RANGES, "local").problem
-    assert problem.startswith('pool "default" belongs to region "north"')
-    assert problem.endswith("delete it, and start again")
+@pytest.mark.parametrize("ranges", [RANGES, ()])
+def test_it_follows_its_region_under_another_name_with_what_users_made_of_it(ranges: tuple[str, ...]) -> None:
+    found = pool("203.0.113.0/24", told=TOLD, region="north")
+    assert start(found, ranges, "local") == Start(change={"spec": {"region": "local"}})
+
+
+def test_another_name_and_other_ranges_are_one_change() -> None:
+    change = start(pool("203.0.113.0/24", told="203.0.113.0/24", region="north"), RANGES, "local").change
+    assert change == {
+        "metadata": {"annotations": {STARTED_WITH: TOLD}},
+        "spec": {"ranges": list(RANGES), "region": "local"},
+    }
+
+
+def test_a_pool_that_somebody_made_does_not_follow() -> None:
+    whose = 'somebody has made a pool named "default" in region "north"; to use it: kubectl edit fippool default'
+    assert start(pool("203.0.113.0/24", region="north"), (), "local") == Start(problem=whose)
+    for found in (pool("203.0.113.0/24", region="north"), pool(*RANGES, region="north")):
+        assert start(found, RANGES, "local") == Start(problem=f"--floating-cidr {TOLD} is left out: {whose}")
 
 
 def test_what_the_api_server_refused_is_said_with_its_first_reasons() -> None:
@@ -56,10 +73,25 @@ def test_what_the_api_server_refused_is_said_with_its_first_reasons() -> None:
         f'Invalid value: ["192.0.2.0/28"]: must keep 192.0.2.{n}, which belongs to FloatingIP "x"'
         for n in range(90, 95)
     ]
-    assert refused(["192.0.2.0/28"], causes) == (
+    assert refused(pool("192.0.2.0/24"), ["192.0.2.0/28"], "local", causes) == (
         "--floating-cidr 192.0.2.0/28 cannot be had, and the pool stays as it is:"
         ' must keep 192.0.2.90, which belongs to FloatingIP "x"; must keep 192.0.2.91, which belongs to FloatingIP "x";'
         ' must keep 192.0.2.92, which belongs to FloatingIP "x"; and 2 more'
     )
     overlap = 'Invalid value: "192.0.2.0/28": overlaps 192.0.2.0/24 of pool "mine"'
-    assert refused(["192.0.2.0/28"], [overlap]).endswith(f"stays as it is: {overlap}")
+    assert refused(pool("192.0.2.0/24"), ["192.0.2.0/28"], "local", [overlap]).endswith(f"stays as it is: {overlap}")
+
+
+def test_where_there_was_no_pool_there_is_none() -> None:
+    overlap = 'Invalid value: "192.0.2.0/28": overlaps 192.0.2.0/24 of pool "mine"'
+    assert refused(None, ["192.0.2.0/28"], "local", [overlap]) == (
+        f'--floating-cidr 192.0.2.0/28 cannot be had, and there is no pool "default": {overlap}'
+    )
+
+
+def test_a_pool_that_stays_in_the_region_of_before_is_said_with_what_to_do() -> None:
+    cause = 'Invalid value: "local": FloatingIP site has an address of this pool'
+    assert refused(pool("192.0.2.0/28", region="north"), ["192.0.2.0/28"], "local", [cause]) == (
+        'pool "default" stays in region "north": FloatingIP site has an address of this pool;'
+        " release them (pierhead fip get) and it follows, or start with --region north"
+    )

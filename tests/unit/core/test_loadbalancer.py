@@ -34,10 +34,10 @@ def pool(name: str = "default", *ranges: str, region: str = "local") -> Floating
     return view(FloatingIPPool, {"metadata": {"name": name}, "spec": spec})
 
 
-def fip(name: str, ip: str = "", service: str = "", *, deleted: bool = False) -> FloatingIP:
+def fip(name: str, ip: str = "", service: str = "", *, deleted: bool = False, region: str = "") -> FloatingIP:
     meta = {"name": name} | ({"deletionTimestamp": "2026-01-01T00:00:00Z"} if deleted else {})
     return view(FloatingIP, {
-        "metadata": meta, "spec": {"pool": "default", "service": service}, "status": {"address": ip},
+        "metadata": meta, "spec": {"pool": "default", "service": service}, "status": {"address": ip, "region": region},
     })  # fmt: skip
 
 
@@ -128,10 +128,47 @@ def test_what_another_controller_looks_after_is_left_alone(found: Service) -> No
     assert step(found) is None
 
 
-def test_without_a_pool_in_the_region_load_balancers_are_somebody_elses() -> None:
-    for found in (service(), service("free text"), service(held=True, deleted=True)):
+def test_without_any_pool_load_balancers_are_somebody_elses_but_who_waits_is_told() -> None:
+    for found in (service("", "203.0.113.5"), service(held=True, deleted=True), service(held=True, type="ClusterIP")):
         assert step(found, pools=()) is None
-        assert step(found, pools=(pool(region="north"),)) is None
+    for found in (service(), service("free text")):
+        waiting = step(found, pools=())
+        why = 'there is no FloatingIPPool in region "local": create one, or start with --floating-cidr'
+        assert waiting == Wait(why)
+
+
+NORTH = (pool("east", "198.51.100.0/24", region="east"), pool(region="north"))
+RELEASE = (
+    'pool "default" belongs to region "north": release its addresses (pierhead fip get) and change its spec.region,'
+    " or start with --region north"
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "fips", "why"),
+    [
+        (service(), (), f'there is no FloatingIPPool in region "local", and {RELEASE}'),
+        (service(), (fip(OWNED, "", "default/web"),), RELEASE),
+        (service("waiting"), (fip("waiting"),), RELEASE),
+        (service("site"), (fip("site", "192.0.2.7", region="north"),), 'spec.loadBalancerIP "site": belongs to region "north"'),
+        (service("192.0.2.9"), (), 'spec.loadBalancerIP "192.0.2.9": belongs to region "north"'),
+    ],
+)  # fmt: skip
+def test_who_waits_where_the_pools_are_of_other_regions_is_told(
+    found: Service, fips: tuple[FloatingIP, ...], why: str
+) -> None:
+    waiting = step(found, *fips, pools=NORTH)
+    assert isinstance(waiting, Wait)
+    assert waiting.why.startswith(why)
+
+
+def test_who_has_an_address_keeps_it_when_the_region_is_called_otherwise_and_gives_it_back() -> None:
+    site, mine = fip("site", "192.0.2.7", region="north"), fip(OWNED, "192.0.2.9", "default/web", region="north")
+    for wish, its in (("site", site), ("", mine)):
+        ip = its.status.address
+        assert step(service(wish, ip, held=True), its, pools=NORTH) is None
+        assert step(service(wish, ip, held=True, deleted=True), its, pools=NORTH) == Unbind()
+        assert step(service(wish, held=True, deleted=True), pools=NORTH) == Release()
 
 
 def test_a_status_that_somebody_spoiled_is_written_again() -> None:
