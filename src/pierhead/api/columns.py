@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import msgspec
 
@@ -37,7 +37,7 @@ class Printed(Columns):
 
 @cache
 def _definitions() -> dict[str, list[Column]]:
-    return msgspec.json.decode(files(__package__).joinpath("columns.json").read_bytes(), type=dict[str, list[Column]])
+    return msgspec.json.decode(Path(__file__).with_name("columns.json").read_bytes(), type=dict[str, list[Column]])
 
 
 def name_of(obj: Tree) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -84,7 +84,7 @@ class Table(msgspec.Struct, frozen=True):
 @cache
 def table() -> Table:
     """The whole table, read once."""
-    return msgspec.json.decode(files(__package__).joinpath("schema.json").read_bytes(), type=Table)
+    return msgspec.json.decode(Path(__file__).with_name("schema.json").read_bytes(), type=Table)
 
 
 def message(name: str) -> Message:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +20,8 @@ from pierhead.controllers import kubernetes_service
 from pierhead.core.defaultpool import Standing
 from pierhead.errors import StoreError, StoreLocked, UsageError
 from pierhead.pki.credentials import Credentials, ensure
-from pierhead.region import directory, machine, ranges, tenure
+from pierhead.region import directory, ranges, tenure
+from pierhead.region.listening import answering, listen, listen_inside, names, url
 from pierhead.region.roles import Roles
 from pierhead.region.settings import Settings
 from pierhead.store.sqlite import SqliteStore
@@ -59,8 +56,9 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
         listener = stack.enter_context(listen(settings.host, settings.port))
         found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
         credentials = _credentials(settings, found)
-        doors = [listener, *_inner_door(settings, listener, stack)]
-        first, *others = answering(doors[-1], settings.network.service_ranges[0].version)
+        inner = listen_inside(settings, listener)
+        doors = [listener, *(stack.enter_context(door) for door in inner)]
+        first, *others = answering(listener, settings.network)
         roles = Roles(settings, store, credentials, first, others=others, namespace=namespace)
         async with asyncio.TaskGroup() as group:
             group.create_task(roles.run())
@@ -77,13 +75,6 @@ def _namespace(settings: Settings, stack: AsyncExitStack) -> Namespaced | None:
     from pierhead.region.namespaced import namespaced
 
     return stack.enter_context(namespaced(settings.network, settings.data_dir / "network"))
-
-
-def _inner_door(settings: Settings, listener: socket.socket, stack: AsyncExitStack) -> Iterator[socket.socket]:
-    """Where pods find the API, if they cannot reach where it listens."""
-    bound, port = listener.getsockname()[:2]
-    if settings.network.machine_address and not _is_wildcard(bound):
-        yield stack.enter_context(listen(settings.network.machine_address, port))
 
 
 async def _open_store(data_dir: Path) -> SqliteStore:
@@ -111,66 +102,3 @@ def _credentials(settings: Settings, found: Ready) -> Credentials:
         text = f"cannot write {error.filename or settings.data_dir}: {error.strerror}"
         raise UsageError(text, "choose another with --data-dir DIR") from error
     return credentials
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """The API's socket, bound but not yet serving.
-
-    Raises:
-        UsageError: the address is taken, not this machine's, or its port needs a privilege.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        both = family == socket.AF_INET6 and _is_wildcard(host) and socket.has_dualstack_ipv6()
-        return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
-    except OSError as error:
-        hints = {
-            errno.EADDRINUSE: "choose another with --listen, or port 0 for a free one",
-            errno.EACCES: "ports below 1024 need root, or: sysctl net.ipv4.ip_unprivileged_port_start=80",
-        }
-        hint = hints.get(error.errno or 0, "write an address of this machine: --listen 127.0.0.1:6443")
-        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        raise UsageError(f"cannot listen on {host}:{port}: {why}", hint) from error
-
-
-def url(host: str, listener: socket.socket) -> str:
-    """Where clients on this machine find the API: behind a wildcard at the loopback address, which does not change."""
-    if _is_wildcard(host):
-        host = "::1" if ":" in host else "127.0.0.1"
-    shown = f"[{host}]" if ":" in host else host
-    return f"https://{shown}:{listener.getsockname()[1]}"
-
-
-def answering(listener: socket.socket, version: int) -> Sequence[tuple[str, int]]:
-    """Where the API answers, (address, port), first the one that others are told; ``version``: the IP version they would like.
-
-    Behind a wildcard that is each address of the machine, then its loopback ones, and last the wildcard itself.
-    """
-    bound, port = ip_address(listener.getsockname()[0]), listener.getsockname()[1]
-    found: list[str] = [str(bound)]
-    if bound.is_unspecified:
-        versions = (4, 6) if bound.version == 6 else (4,)
-        own = sorted(machine.addresses(), key=lambda address: address.version != version)
-        found = [str(address) for address in own if address.version in versions]
-        found += ["127.0.0.1", "0.0.0.0"] if versions == (4,) else ["127.0.0.1", "::1", "0.0.0.0", "::"]
-    return [(address, port) for address in found]
-
-
-def names(settings: Settings) -> list[str]:
-    """Under which names and addresses the API's certificate is good."""
-    service = ["kubernetes", "default", "svc", "cluster", "local"]
-    inside = [".".join(service[:count]) for count in (1, 2, 3, 5)]
-    outside = [settings.host]
-    if _is_wildcard(settings.host):
-        outside = ["::1", *map(str, machine.addresses()), socket.gethostname().lower()]
-    first = str(settings.network.service_ranges[0][1])
-    if settings.network.machine_address:
-        outside.append(settings.network.machine_address)
-    return ["127.0.0.1", "localhost", first, *inside, *outside]
-
-
-def _is_wildcard(host: str) -> bool:
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return False

@@ -46,7 +46,7 @@ def credentials(names: Sequence[str], spare: Path) -> Iterator[Credentials]:
     """Certificates that are made once for an account and kept in its cache, and tokens of this region alone.
 
     Nobody renews the files before the block has ended: read them in it. ``names``: what the certificate is good for, see
-    ``region.names``. ``spare``: a directory of the region's own, where the account has no cache that is only its own.
+    ``listening.names``. ``spare``: a directory of the region's own, where the account has no cache that is only its own.
 
     Raises:
         UsageError: a file is there and cannot be read as what it should be.

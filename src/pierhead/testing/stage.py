@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from ipaddress import ip_network
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -28,14 +28,16 @@ from pierhead.core.namespaces import SYSTEM
 from pierhead.errors import ApiError
 from pierhead.pki.credentials import Credentials
 from pierhead.region import directory
-from pierhead.region.region import listen, names, url
+from pierhead.region.listening import listen, names, url
 from pierhead.region.roles import Roles
 from pierhead.region.settings import Settings
 from pierhead.store import Delete, Operation, Put
 from pierhead.store.memory import MemoryStore
-from pierhead.testing import ground, kubelet
+from pierhead.testing import ground
 from pierhead.testing.faults import Faults
-from pierhead.testing.manifests import Manifest
+
+if TYPE_CHECKING:
+    from pierhead.testing.manifests import Manifest
 
 FIRST = (
     *(f"{NAMESPACE.resource}/{name}" for name in SYSTEM),
@@ -94,25 +96,27 @@ class Stage:
 
     async def ready(self, name: str, namespace: str) -> Tree:
         """Raises: ApiError 404; ValueError where a node runs the pods."""
+        from pierhead.testing import kubelet
+
         if self._pods_run:
             raise ValueError(f"pod {name}: a node of this region runs it and says itself when it is ready")
         pod, now = await self._client.get(POD, name, namespace), time.time()
         node = pod["spec"].get("nodeName") or "node-1"
-        await self._register(node, now)
+        await self._register(kubelet.node(node, now))
         if not pod["spec"].get("nodeName"):
             await self._client.bind(name, namespace, node)
         patch = {"status": kubelet.ready(pod, str(PODS[next(self._addresses)]), now)}
         return await self._client.patch(POD, name, patch, namespace, subresource="status", how="strategic")
 
-    async def _register(self, node: str, now: float) -> None:
+    async def _register(self, node: Tree) -> None:
         """A pod on a node that nobody knows is no endpoint. A Node is born with a taint, which stays where no controller minds nodes."""
         try:
-            await self._client.create(NODE, kubelet.node(node, now))
+            await self._client.create(NODE, node)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
         else:
-            await self._client.patch(NODE, node, {"spec": {"taints": None}})
+            await self._client.patch(NODE, node["metadata"]["name"], {"spec": {"taints": None}})
 
     async def changed(self, key: str, after: int, seconds: float) -> tuple[Tree, int]:
         """The object at a store key and its revision, as soon as that is not ``after``, or when the time is up; {} and 0: none is there."""

@@ -19,6 +19,14 @@ def test_a_run_that_uses_no_region_imports_nothing_of_one() -> None:
     ]  # fmt: skip
 
 
+def test_a_region_that_nobody_asks_for_more_imports_no_more() -> None:
+    """Imports are most of what the first one of a process costs."""
+    look = "import sys; from pierhead.testing import region\nwith region(): print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
+    spared = {"sqlite3", "yaml", "cryptography", "uvloop", "pierhead.node.agent", "pierhead.dataplane.proxier"}
+    assert not spared & set(said.stdout.split())
+
+
 def test_a_library_that_is_not_there_is_named_with_the_line_that_installs_it(
     pierhead: Region, monkeypatch: pytest.MonkeyPatch
 ) -> None:

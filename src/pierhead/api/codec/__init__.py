@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from pierhead.api import Tree, defaults
-from pierhead.api.codec import identity, protobuf, scalars, shapes, text, yamltext
+from pierhead.api.codec import identity, protobuf, scalars, shapes, text
 from pierhead.api.codec.reading import ROOT, Reading, Unreadable
 from pierhead.api.kind import Kind
 from pierhead.errors import bad_request
@@ -158,6 +158,8 @@ def _careful(kind: Kind, value: Any, body: bytes, twice: tuple[str, ...] = ()) -
 
 
 def _from_yaml(kind: Kind, body: bytes) -> Decoded:
+    from pierhead.api.codec import yamltext  # to load a YAML reader takes long, and clients send JSON
+
     try:
         value, twice = yamltext.parse(body)
     except yamltext.NoYaml as error:

@@ -1,4 +1,5 @@
-"""YAML as Kubernetes reads it: one document, turned into what its JSON would be. Never a Python object, never a bomb."""
+"""YAML as Kubernetes reads it: one document, turned into what its JSON would be. Never a Python object, never a bomb. And as it
+writes it."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ _TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", 
 _FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
 _TAG = "tag:yaml.org,2002:"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class NoYaml(ValueError):
@@ -50,6 +52,12 @@ def parse(body: bytes) -> tuple[Any, tuple[str, ...]]:
         raise NoYaml(complaint if complaint.startswith("yaml: ") else f"yaml: {complaint}") from error
     except RecursionError as error:
         raise NoYaml("yaml: exceeded max depth") from error
+
+
+def write(value: Any) -> bytes:
+    """``value``: as JSON has it."""
+    text: str = yaml.dump(value, Dumper=_DUMPER, default_flow_style=False, allow_unicode=True, width=2**30)
+    return text.encode()
 
 
 def _refuse_too_many(text: str) -> None:

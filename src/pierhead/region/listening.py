@@ -1,0 +1,89 @@
+"""Where the API of a region is: its socket, and the names and addresses under which others find it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
+
+from pierhead.api.network import Network
+from pierhead.errors import UsageError
+from pierhead.region import machine
+from pierhead.region.settings import Settings
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The API's socket, bound but not yet serving.
+
+    Raises:
+        UsageError: the address is taken, not this machine's, or its port needs a privilege.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        both = family == socket.AF_INET6 and _is_wildcard(host) and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
+    except OSError as error:
+        hints = {
+            errno.EADDRINUSE: "choose another with --listen, or port 0 for a free one",
+            errno.EACCES: "ports below 1024 need root, or: sysctl net.ipv4.ip_unprivileged_port_start=80",
+        }
+        hint = hints.get(error.errno or 0, "write an address of this machine: --listen 127.0.0.1:6443")
+        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise UsageError(f"cannot listen on {host}:{port}: {why}", hint) from error
+
+
+def listen_inside(settings: Settings, listener: socket.socket) -> Iterator[socket.socket]:
+    """One more where pods can reach it, if they cannot reach where ``listener`` is: the machine's end of its link to the nodes.
+
+    Raises:
+        UsageError: as `listen`.
+    """
+    if settings.network.machine_address and not _is_wildcard(settings.host):
+        yield listen(settings.network.machine_address, listener.getsockname()[1])
+
+
+def url(host: str, listener: socket.socket) -> str:
+    """Where clients on this machine find the API: behind a wildcard at the loopback address, which does not change."""
+    if _is_wildcard(host):
+        host = "::1" if ":" in host else "127.0.0.1"
+    shown = f"[{host}]" if ":" in host else host
+    return f"https://{shown}:{listener.getsockname()[1]}"
+
+
+def answering(listener: socket.socket, network: Network) -> Sequence[tuple[str, int]]:
+    """Where the API answers, (address, port), first the one that others are told: one of the network's first family, and in mode
+    ``namespace`` the only one that pods can reach.
+
+    Behind a wildcard that is each address of the machine, then its loopback ones, and last the wildcard itself.
+    """
+    bound, port = ip_address(listener.getsockname()[0]), listener.getsockname()[1]
+    found: list[str] = [str(bound)]
+    if bound.is_unspecified:
+        versions = (4, 6) if bound.version == 6 else (4,)
+        own = sorted(machine.addresses(), key=lambda address: address.version != network.service_ranges[0].version)
+        found = [str(address) for address in own if address.version in versions]
+        found += ["127.0.0.1", "0.0.0.0"] if versions == (4,) else ["127.0.0.1", "::1", "0.0.0.0", "::"]
+    inside = [network.machine_address] if network.machine_address else []
+    return [(address, port) for address in dict.fromkeys((*inside, *found))]
+
+
+def names(settings: Settings) -> list[str]:
+    """Under which names and addresses the API's certificate is good."""
+    service = ["kubernetes", "default", "svc", "cluster", "local"]
+    inside = [".".join(service[:count]) for count in (1, 2, 3, 5)]
+    outside = [settings.host]
+    if _is_wildcard(settings.host):
+        outside = ["::1", *map(str, machine.addresses()), socket.gethostname().lower()]
+    first = str(settings.network.service_ranges[0][1])
+    if settings.network.machine_address:
+        outside.append(settings.network.machine_address)
+    return ["127.0.0.1", "localhost", first, *inside, *outside]
+
+
+def _is_wildcard(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
