@@ -19,6 +19,14 @@ ALLOWED = frozenset(
 )
 
 
+KERNEL = "kernel tests: "
+"""How the reasons begin for which tests of the real kernel cannot run."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--require-kernel", action="store_true", help="fail where tests of the real kernel cannot run")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -31,4 +39,7 @@ def pytest_runtest_makereport(
         if reason not in ALLOWED:
             report.outcome = "failed"
             report.longrepr = f"skipped for a reason that is not in tests/skips.txt: {reason}"
+        elif reason.startswith(KERNEL) and item.config.getoption("--require-kernel"):
+            report.outcome = "failed"
+            report.longrepr = f"--require-kernel: {reason}"
     return report

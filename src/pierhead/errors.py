@@ -7,6 +7,17 @@
     │   ├── Compacted            the asked revision is no longer (or not yet) in the history
     │   ├── StoreLocked          another process holds the data directory
     │   └── StoreFailed          the engine could not make a commit durable; nothing of it is published
+    ├── KernelError              the kernel refused a netlink message: errno, what it was about, its own words
+    │   ├── NotPermitted         a capability is missing
+    │   ├── NotSupported         this kernel lacks what was asked
+    │   ├── ObjectMissing        there is no such object (any more)
+    │   ├── ObjectExists         there is one already, another one
+    │   ├── ObjectBusy           somebody still refers to it
+    │   ├── NoRoom               a set, or the kernel's memory, is full
+    │   ├── MessageTooLong       more than the socket's send buffer takes at once: split it
+    │   ├── GenerationPassed     somebody else changed the ruleset meanwhile; nothing was done
+    │   ├── AnswerMalformed      the kernel's bytes are not what its headers promise
+    │   └── AnswerLost           answers overran the receive buffer: what was done is unknown
     └── UsageError               a command cannot do what was asked: one line, and the next step
 
 Foreign exceptions are translated where they enter (``raise ... from``). This module imports nothing of ours.
@@ -170,6 +181,66 @@ class StoreLocked(StoreError):
 
 class StoreFailed(StoreError):
     """The engine could not make a commit durable (disk full, I/O error); nothing of it was published."""
+
+
+# -- the kernel ---------------------------------------------------------------------------------------------
+
+
+class KernelError(PierheadError):
+    """The kernel did not do what a netlink message asked."""
+
+    def __init__(self, errno: int, subject: str, why: str, attribute: bytes = b"") -> None:
+        super().__init__(f"{subject}: {why}")
+        self.errno = errno
+        """The kernel's number; 0 when it gave none."""
+        self.subject = subject
+        """The object concerned, in words."""
+        self.why = why
+        self.attribute = attribute
+        """The value of the very attribute that the kernel objects to (of many elements, that one); empty when it does not say."""
+
+
+class NotPermitted(KernelError):
+    """EPERM, EACCES: CAP_NET_ADMIN is missing here."""
+
+
+class NotSupported(KernelError):
+    """EOPNOTSUPP and its kin: this kernel lacks the subsystem, the kind of object or the expression, or has it not at this place."""
+
+
+class ObjectMissing(KernelError):
+    """ENOENT, ENODEV, ESRCH, EADDRNOTAVAIL: the object, or one that it refers to, does not exist."""
+
+
+class ObjectExists(KernelError):
+    """EEXIST: the name is taken, or the key is there with other data."""
+
+
+class ObjectBusy(KernelError):
+    """EBUSY: something still refers to it."""
+
+
+class NoRoom(KernelError):
+    """ENFILE (a set is as large as its size allows), ENOSPC, ENOMEM, EMFILE."""
+
+
+class MessageTooLong(KernelError):
+    """EMSGSIZE: what was to be sent at once is more than the socket's send buffer takes; nothing was sent."""
+
+
+class GenerationPassed(KernelError):
+    """ERESTART: the ruleset is no longer of the generation that the transaction was made for; nothing was done."""
+
+
+class AnswerMalformed(KernelError):
+    """A length points outside what was received, or a field that must be there is missing."""
+
+    def __init__(self, why: str, subject: str = "the kernel's answer") -> None:
+        super().__init__(0, subject, why)
+
+
+class AnswerLost(KernelError):
+    """ENOBUFS: the kernel's answers did not fit into the receive buffer, so that nobody knows what was done."""
 
 
 # -- the command line ---------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ class Network:
     """Mode, ranges, families, and where an endpoint may lie."""
 
     mode: Mode
-    """``loopback``: plain processes and a userspace proxy inside 127/8. ``none``: an API and no traffic."""
+    """``loopback``: plain processes and a userspace proxy inside 127/8. ``namespace``: nodes and pods in network namespaces, the
+    kernel's own data plane. ``none``: an API and no traffic."""
     service_ranges: tuple[Range, ...]
     """One range per family, the primary family first. Cluster IPs come from here."""
     pod_ranges: tuple[Range, ...] = ()
@@ -29,6 +30,8 @@ class Network:
     node_ports: range = range(30000, 32768)
     node_address: str = "127.0.0.1"
     """The InternalIP of a node, and where node ports listen."""
+    machine_address: str = ""
+    """Mode ``namespace``: the machine's end of its link to the nodes, which is inside like a pod. Empty: there is no such link."""
     region: str = "local"
     """The region's name: what floating IPs and their pools are bound to."""
 

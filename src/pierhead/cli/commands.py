@@ -44,10 +44,11 @@ def commands(context: click.Context) -> None:
     "--network",
     default="auto",
     show_default=True,
-    metavar="[auto|none|loopback]",
-    help="loopback: pods and Services inside 127.0.0.0/8. none: the API and its controllers, no traffic.",
+    metavar="[auto|none|loopback|namespace]",
+    help="loopback: pods and Services inside 127.0.0.0/8. namespace (root): pods in network namespaces, Services in the kernel."
+    " none: the API and its controllers, no traffic.",
 )
-@click.option("--proxy-mode", default="auto", show_default=True, metavar="[auto|userspace]")
+@click.option("--proxy-mode", default="auto", show_default=True, metavar="[auto|userspace|nftables]")
 @click.option("--region", default="local", show_default=True, help="The region label of the node.")
 @click.option("--zone", metavar="Z", help="The zone label of the node.  [default: local-a]")
 @click.option("--zones", metavar="Z1,Z2,…", help="A node for each of these zones, all of them in this process.")

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import click
 
@@ -21,6 +21,11 @@ from pierhead.region.region import Ready, run_region
 from pierhead.region.settings import Settings
 
 DEFAULT_ZONES = ("local-a",)
+PROXIES = {
+    "loopback": ("userspace", "the one that loopback can use"),
+    "namespace": ("nftables", "the kernel carries the traffic"),
+}
+"""What carries the traffic in a network mode, and why."""
 SHOWN = 4
 """So many ranges of floating IPs stand in the greeting."""
 
@@ -37,7 +42,10 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def choose_network(asked: str) -> tuple[Literal["none", "loopback"], str]:
+Mode: TypeAlias = Literal["none", "loopback", "namespace"]
+
+
+def choose_network(asked: str) -> tuple[Mode, str]:
     """The network mode, and why.
 
     Raises:
@@ -48,30 +56,35 @@ def choose_network(asked: str) -> tuple[Literal["none", "loopback"], str]:
             return "none", "as asked: the API and its controllers, no node, no traffic"
         case "loopback":
             return "loopback", "as asked"
+        case "namespace":
+            return "namespace", "as asked: nodes and pods in network namespaces, one link to this machine"
         case "auto":
             return "loopback", "auto: needs no privileges and changes nothing on this machine"
     raise UsageError(
         f"there is no --network {asked}",
-        "write loopback (pods and traffic inside this machine) or none (the API alone)",
+        "write loopback (pods and traffic inside 127.0.0.0/8), namespace (root: in the kernel) or none (the API alone)",
     )
 
 
-def choose_proxy(asked: str, network: Literal["none", "loopback"]) -> str:
+def choose_proxy(asked: str, network: Mode) -> str:
     """What carries the traffic of Services, and why.
 
     Raises:
         UsageError: there is no such proxy, or nothing for it to carry.
     """
-    if asked not in ("auto", "userspace"):
-        raise UsageError(f"there is no --proxy-mode {asked}", "leave it out, or write: --proxy-mode userspace")
     if network == "none":
         if asked != "auto":
             raise UsageError(f"--network none has no traffic for --proxy-mode {asked}", "leave one of the two out")
         return "none (--network none has no traffic)"
-    return "userspace (as asked)" if asked == "userspace" else "userspace (auto: the one that loopback can use)"
+    mode, why = PROXIES[network]
+    if asked not in ("auto", mode):
+        raise UsageError(
+            f"--network {network} has no --proxy-mode {asked}", f"leave it out, or write: --proxy-mode {mode}"
+        )
+    return f"{mode} (as asked)" if asked == mode else f"{mode} (auto: {why})"
 
 
-def choose_zones(zone: str | None, zones: str | None, network: Literal["none", "loopback"]) -> tuple[str, ...]:
+def choose_zones(zone: str | None, zones: str | None, network: Mode) -> tuple[str, ...]:
     """The zones in which there is a node, in the order asked for.
 
     Raises:

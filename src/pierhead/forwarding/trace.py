@@ -34,16 +34,20 @@ class Trace:
     endpoints: tuple[Endpoint, ...] = ()
     """One of these, each as likely as the others."""
     masquerade: bool = False
-    """Whether the rule hides the client. Ask ``hides``, which knows the two exceptions."""
+    """Whether the rule hides the client. Ask ``hides``, which knows the exceptions."""
 
     def hides(self, packet: Packet, endpoint: Endpoint, place: Place) -> bool:
         """Whether this endpoint sees the node's address as its client.
 
-        An endpoint that reaches itself must, or it would answer past the proxy. A socket of the node itself never does: its
+        An endpoint that reaches itself must, or it would answer past the proxy, and so must one that is no pod: its answers find
+        the way back to nobody else. A socket of the node itself never does: its
         packets are delivered before the point where addresses are hidden.
         """
         if endpoint.address == place.network.node_address:
             return False
+        here = ip_address(endpoint.address)
+        if not any(here in found for found in place.network.pod_ranges):
+            return True
         return self.masquerade or (endpoint.local and endpoint.address == packet.source)
 
 

@@ -23,6 +23,7 @@ from pierhead.node.addresses import Addresses, Exhausted
 from pierhead.node.external import ExternalPod, is_external
 from pierhead.node.host import Host, clock
 from pierhead.node.pod import PodRunner
+from pierhead.node.podnetwork import PodNetwork, Shared
 from pierhead.node.probes import Prober
 from pierhead.node.process import Processes
 from pierhead.node.registration import Description, Registration
@@ -53,7 +54,8 @@ class NodeAgent:
     """Runs one node until cancelled; then its pods end within ``SHUTDOWN_GRACE`` and it returns.
 
     ``directory`` is the agent's own: its mark tells its processes from all others, and it holds the logs. ``pod_range`` is the part of
-    the network's pod ranges that is this node's, by default the first as a whole. ``root_pods``: pods may choose their account. ``api``: where the API answers; no pod is there.
+    the network's pod ranges that is this node's, by default the first as a whole. ``root_pods``: pods may choose their account. ``api``: where the API answers; no pod is there. ``pods``: by default all
+    share the machine's network.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class NodeAgent:
         pod_range: Range | None = None,
         root_pods: bool = False,
         api: frozenset[tuple[str, int]] = frozenset(),
+        pods: PodNetwork | None = None,
     ) -> None:
         self.name = name
         self._client, self._network, self._directory, self._root_pods = client, network, directory, root_pods
@@ -77,6 +80,7 @@ class NodeAgent:
         self._nodes: Informer[Node] = informers.of(NODE)
         found = network.pod_ranges[0] if pod_range is None else pod_range
         self._addresses = Addresses(found)
+        self._pod_network = pods or Shared()
         self._ground = Place(frozenset((name,)), network, frozenset((zone,)), api)
         self._description = Description(name, zone, region, network.node_address, (str(found),))
         self._runners: dict[str, Runner] = {}
@@ -92,7 +96,7 @@ class NodeAgent:
         recorder, now = Recorder(self._client, "kubelet", self.name), clock()
         self._host = Host(
             self.name, self._network, self._client, recorder, self._services, Processes(mark), Prober(),
-            self._directory, self._root_pods, now,
+            self._pod_network, self._directory, self._root_pods, now,
         )  # fmt: skip
         registration = Registration(self._client, self._nodes, self._description, now)
         try:

@@ -14,6 +14,7 @@ from pierhead.api.views import Service
 from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Informer
+from pierhead.node.podnetwork import PodNetwork
 from pierhead.node.probes import Prober
 from pierhead.node.runtime import Runtime
 
@@ -31,6 +32,7 @@ class Host:
     services: Informer[Service]
     runtime: Runtime
     prober: Prober
+    pods: PodNetwork
     directory: Path
     """Logs of pods are kept below it."""
     root_pods: bool

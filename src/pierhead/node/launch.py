@@ -56,11 +56,12 @@ def check(pod: Pod, container: Container) -> None:
 
 
 async def prepare(pod: Pod, container: Container, address: str, host: Host, log: Callable[[], Log]) -> Launch:
-    """``log`` is called when nothing else can go wrong.
+    """Attaches the pod to its network; ``log`` is called when nothing else can go wrong.
 
     Raises:
     Refused: something the container refers to does not exist, or it asks for an account it may not have.
     ApiError: a ConfigMap or Secret could not be read.
+    KernelError: the pod could not be attached to its network.
     """
     user, group = _account(pod, container, host)
     facts = await _facts(pod, container, address, host)
@@ -71,7 +72,8 @@ async def prepare(pod: Pod, container: Container, address: str, host: Host, log:
     variables = _base(pod, user) | own
     argv = [expand(word, own) for word in (*container.command, *container.args)]
     directory = expand(container.working_dir, own) or _home(user)
-    return Launch(pod.metadata.uid, container.name, argv, variables, log(), directory, user, group)
+    prefix = host.pods.attach(pod.metadata.uid, address)
+    return Launch(pod.metadata.uid, container.name, argv, variables, log(), directory, user, group, prefix)
 
 
 def _base(pod: Pod, user: int | None) -> dict[str, str]:

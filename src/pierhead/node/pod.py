@@ -18,7 +18,7 @@ from pierhead.api.views import Container, Pod
 from pierhead.core import lifecycle, lifecycle_status
 from pierhead.core.lifecycle import Record, Running, Starting, Terminated, Waiting
 from pierhead.core.lifecycle_status import Place
-from pierhead.errors import ApiError
+from pierhead.errors import ApiError, KernelError
 from pierhead.node import launch, runtime
 from pierhead.node.attendance import Attendance
 from pierhead.node.host import Host
@@ -82,6 +82,7 @@ class PodRunner:
                 finally:
                     await self._end_all(SHUTDOWN_GRACE)
         finally:
+            self._host.pods.detach(self.pod.metadata.uid)
             self._logs.close()
 
     async def _forget(self) -> None:
@@ -176,7 +177,7 @@ class PodRunner:
         except Refused as error:
             self._refuse(container, before, error)
             return
-        except OSError as error:
+        except (OSError, KernelError) as error:
             self._refuse(container, before, Refused("CreateContainerError", str(error)))
             return
         except ApiError as error:
@@ -233,7 +234,9 @@ class PodRunner:
             self._begin_anew(name)
 
     async def _look_for_rivals(self, name: str) -> None:
-        """A port that the container declares may be somebody else's on this machine, and only its own address be free."""
+        """In loopback mode, a port that the container declares may be somebody else's, and only its own address be free."""
+        if self._host.network.mode != "loopback":
+            return
         ports = [(port.protocol, port.container_port) for port in lifecycle.containers(self.pod)[name].ports]
         for rival in await self._host.runtime.rivals(ports, self._host.network.pod_ranges) if ports else ():
             text = f"Container {name} failed while {rival}; if that was in its way, have it bind $(POD_IP), {self.address} here"

@@ -82,7 +82,7 @@ class Processes:
         if resource.getrlimit(resource.RLIMIT_NOFILE)[0] != _OPEN_FILES:
             soft = "unlimited" if _OPEN_FILES == resource.RLIM_INFINITY else _OPEN_FILES
             command = [self._prlimit, f"--nofile={soft}:", *command]
-        return [*command, "--"]
+        return [*launch.prefix, *command, "--"]
 
 
 def _tool(name: str) -> str:

@@ -29,6 +29,8 @@ class Launch:
     user: int | None = None
     """None: the account of the agent."""
     group: int | None = None
+    prefix: tuple[str, ...] = ()
+    """What leads into the pod's own network."""
 
 
 @dataclass(frozen=True, slots=True)

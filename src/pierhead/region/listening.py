@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
+from pierhead.api.network import Network
 from pierhead.errors import UsageError
 from pierhead.region import machine
 from pierhead.region.settings import Settings
@@ -33,6 +34,16 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"cannot listen on {host}:{port}: {why}", hint) from error
 
 
+def listen_inside(settings: Settings, listener: socket.socket) -> Iterator[socket.socket]:
+    """One more where pods can reach it, if they cannot reach where ``listener`` is: the machine's end of its link to the nodes.
+
+    Raises:
+        UsageError: as `listen`.
+    """
+    if settings.network.machine_address and not _is_wildcard(settings.host):
+        yield listen(settings.network.machine_address, listener.getsockname()[1])
+
+
 def url(host: str, listener: socket.socket) -> str:
     """Where clients on this machine find the API: behind a wildcard at the loopback address, which does not change."""
     if _is_wildcard(host):
@@ -41,8 +52,9 @@ def url(host: str, listener: socket.socket) -> str:
     return f"https://{shown}:{listener.getsockname()[1]}"
 
 
-def answering(listener: socket.socket, version: int) -> Sequence[tuple[str, int]]:
-    """Where the API answers, (address, port), first the one that others are told; ``version``: the IP version they would like.
+def answering(listener: socket.socket, network: Network) -> Sequence[tuple[str, int]]:
+    """Where the API answers, (address, port), first the one that others are told: one of the network's first family, and in mode
+    ``namespace`` the only one that pods can reach.
 
     Behind a wildcard that is each address of the machine, then its loopback ones, and last the wildcard itself.
     """
@@ -50,10 +62,11 @@ def answering(listener: socket.socket, version: int) -> Sequence[tuple[str, int]
     found: list[str] = [str(bound)]
     if bound.is_unspecified:
         versions = (4, 6) if bound.version == 6 else (4,)
-        own = sorted(machine.addresses(), key=lambda address: address.version != version)
+        own = sorted(machine.addresses(), key=lambda address: address.version != network.service_ranges[0].version)
         found = [str(address) for address in own if address.version in versions]
         found += ["127.0.0.1", "0.0.0.0"] if versions == (4,) else ["127.0.0.1", "::1", "0.0.0.0", "::"]
-    return [(address, port) for address in found]
+    inside = [network.machine_address] if network.machine_address else []
+    return [(address, port) for address in dict.fromkeys((*inside, *found))]
 
 
 def names(settings: Settings) -> list[str]:
@@ -64,6 +77,8 @@ def names(settings: Settings) -> list[str]:
     if _is_wildcard(settings.host):
         outside = ["::1", *map(str, machine.addresses()), socket.gethostname().lower()]
     first = str(settings.network.service_ranges[0][1])
+    if settings.network.machine_address:
+        outside.append(settings.network.machine_address)
     return ["127.0.0.1", "localhost", first, *inside, *outside]
 
 

@@ -15,7 +15,11 @@ LOOPBACK = IPv4Network("127.0.0.0/8")
 LOOPBACK_SERVICES = IPv4Network("127.96.0.0/16")
 LOOPBACK_PODS = IPv4Network("127.64.0.0/16")
 LOOPBACK_FLOATING = IPv4Network("127.99.0.0/24")
-OFFLINE_SERVICES = IPv4Network("10.96.0.0/16")
+CLUSTER_SERVICES = IPv4Network("10.96.0.0/16")
+NAMESPACE_PODS = IPv4Network("10.244.0.0/16")
+NAMESPACE_FLOATING = IPv4Network("10.99.0.0/24")
+MACHINE, NODE = "10.97.0.1", "10.97.0.2"
+"""The two ends of the link between the machine and its nodes."""
 
 
 def parse(option: str, text: str | None) -> tuple[Range, ...]:
@@ -36,7 +40,7 @@ def parse(option: str, text: str | None) -> tuple[Range, ...]:
 
 
 def choose(
-    mode: Literal["none", "loopback"],
+    mode: Literal["none", "loopback", "namespace"],
     *,
     services: tuple[Range, ...] = (),
     pods: tuple[Range, ...] = (),
@@ -53,7 +57,13 @@ def choose(
     """
     if mode == "none":
         _check_idle(pods, endpoints)
-        network = Network("none", services or (OFFLINE_SERVICES,), floating_ranges=floating, region=region)
+        network = Network("none", services or (CLUSTER_SERVICES,), floating_ranges=floating, region=region)
+    elif mode == "namespace":
+        network = Network(
+            "namespace", services or (CLUSTER_SERVICES,), pods or (NAMESPACE_PODS,), floating or (NAMESPACE_FLOATING,),
+            (IPv4Network(MACHINE),), node_address=NODE, machine_address=MACHINE, region=region,
+        )  # fmt: skip
+        _check_namespace(network, endpoints)
     else:
         network = Network(
             "loopback", services or (LOOPBACK_SERVICES,), pods or (LOOPBACK_PODS,), floating or (LOOPBACK_FLOATING,),
@@ -123,6 +133,19 @@ def _check_overlaps(network: Network) -> None:
             raise UsageError(
                 f"{one} and {other} overlap",
                 "give Services, pods and floating IPs ranges of their own: --service-cidr, --pod-cidr, --floating-cidr",
+            )
+
+
+def _check_namespace(network: Network, endpoints: Sequence[Range]) -> None:
+    if endpoints:
+        raise UsageError(
+            "--network namespace has no way to --endpoint-cidrs yet", "leave it out, or write: --network loopback"
+        )
+    for found in (*network.service_ranges, *network.pod_ranges, *network.floating_ranges):
+        if found.version == 6 or any(ip_address(end) in found for end in (MACHINE, NODE)):
+            raise UsageError(
+                f"--network namespace serves IPv4 ranges without {MACHINE} and {NODE}, not {found}",
+                "take another range, such as 10.96.0.0/16",
             )
 
 

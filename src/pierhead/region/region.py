@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,10 +21,13 @@ from pierhead.core.defaultpool import Standing
 from pierhead.errors import StoreError, StoreLocked, UsageError
 from pierhead.pki.credentials import Credentials, ensure
 from pierhead.region import directory, ranges, tenure
-from pierhead.region.listening import answering, listen, names, url
+from pierhead.region.listening import answering, listen, listen_inside, names, url
 from pierhead.region.roles import Roles
 from pierhead.region.settings import Settings
 from pierhead.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from pierhead.region.namespaced import Namespaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +52,29 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
         ranges.check_services(settings.network, _services(store))
         if settings.network.mode == "loopback":
             stack.enter_context(tenure.held(settings.network))
+        namespace = _namespace(settings, stack)
         listener = stack.enter_context(listen(settings.host, settings.port))
         found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
         credentials = _credentials(settings, found)
-        first, *others = answering(listener, settings.network.service_ranges[0].version)
-        roles = Roles(settings, store, credentials, first, others=others)
+        inner = listen_inside(settings, listener)
+        doors = [listener, *(stack.enter_context(door) for door in inner)]
+        first, *others = answering(listener, settings.network)
+        roles = Roles(settings, store, credentials, first, others=others, namespace=namespace)
         async with asyncio.TaskGroup() as group:
             group.create_task(roles.run())
             floating = await roles.started()
-            door = Serving(roles.app, listener, certificate=credentials.certificate, key=credentials.key)
-            group.create_task(door.run())
+            for door in doors:
+                serving = Serving(roles.app, door, certificate=credentials.certificate, key=credentials.key)
+                group.create_task(serving.run())
             ready(replace(found, floating=floating))
+
+
+def _namespace(settings: Settings, stack: AsyncExitStack) -> Namespaced | None:
+    if settings.network.mode != "namespace":
+        return None
+    from pierhead.region.namespaced import namespaced
+
+    return stack.enter_context(namespaced(settings.network, settings.data_dir / "network"))
 
 
 async def _open_store(data_dir: Path) -> SqliteStore:

@@ -28,7 +28,9 @@ from pierhead.region.settings import Settings
 from pierhead.store import Store
 
 if TYPE_CHECKING:
+    from pierhead.dataplane.dataplane import DataPlane
     from pierhead.node.agent import NodeAgent
+    from pierhead.region.namespaced import Namespaced
 
 
 class Roles:
@@ -46,13 +48,16 @@ class Roles:
         *,
         others: Iterable[tuple[str, int]] = (),
         gate: Gate = open_gate,
+        namespace: Namespaced | None = None,
     ) -> None:
-        """``others``: where the API answers besides; no Service may lead there."""
+        """``others``: where the API answers besides; no Service may lead there. ``namespace``: where the nodes are in mode
+        ``namespace``."""
         self._settings = settings
         self._store = store
         self._credentials = credentials
         self._address = address
         self._api = frozenset((address, *others))
+        self._namespace = namespace
         self._nodes = Nodes()
         self._placed = _placed(settings)
         self._tokens = {node.name: secrets.token_urlsafe(32) for node in self._placed}
@@ -113,6 +118,7 @@ class Roles:
             self._client(node.name), informers, settings.network,
             name=node.name, zone=node.zone, region=settings.region, pod_range=node.pod_range,
             directory=self._homes / node.name, root_pods=settings.root_pods, api=self._api,
+            pods=self._namespace.pods(node.name) if self._namespace else None,
         )  # fmt: skip
 
     def _client(self, node: str, manager: str = "pierhead") -> Client:
@@ -121,14 +127,13 @@ class Roles:
     async def _proxy(self, informers: Informers) -> None:
         """The one service proxy of this process's nodes. It reports as the first of them."""
         from pierhead.dataplane.proxier import Proxier
-        from pierhead.dataplane.userspace import Userspace
 
         name = self._placed[0].name
         client = self._client(name, "pierhead-proxy")
         zones = frozenset(node.zone for node in self._placed)
         ground = Place(frozenset(self._tokens), self._settings.network, zones, self._api)
         recorder = Recorder(client, "pierhead-proxy", name)
-        dataplane = Userspace(ground)
+        dataplane = self._dataplane(ground)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(recorder.run())
@@ -138,6 +143,13 @@ class Roles:
                 group.create_task(proxier.run())
         finally:
             await dataplane.close()
+
+    def _dataplane(self, ground: Place) -> DataPlane:
+        if self._namespace:
+            return self._namespace.dataplane(self._store.uid)
+        from pierhead.dataplane.userspace import Userspace
+
+        return Userspace(ground)
 
 
 def _way(agent: NodeAgent) -> InProcess:

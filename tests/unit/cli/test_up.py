@@ -51,11 +51,11 @@ def test_auto_is_loopback_and_says_why() -> None:
     assert up.choose_proxy("auto", mode).startswith("userspace (auto")
 
 
-@pytest.mark.parametrize("asked", ["namespace", "host", "bridge"])
+@pytest.mark.parametrize("asked", ["host", "bridge"])
 def test_a_network_that_is_not_there_names_those_that_are(asked: str) -> None:
     with pytest.raises(UsageError, match=f"--network {asked}") as caught:
         up.choose_network(asked)
-    assert {"loopback", "none"} <= set(caught.value.hint.split())
+    assert {"loopback", "namespace", "none"} <= set(caught.value.hint.split())
 
 
 @pytest.mark.parametrize("asked", ["nftables", "ebpf", "iptables"])
@@ -63,6 +63,16 @@ def test_a_proxy_that_is_not_there_names_the_one_that_is(asked: str) -> None:
     with pytest.raises(UsageError, match=f"--proxy-mode {asked}") as caught:
         up.choose_proxy(asked, "loopback")
     assert "userspace" in caught.value.hint
+
+
+def test_in_namespaces_the_kernel_carries_the_traffic() -> None:
+    mode, _ = up.choose_network("namespace")
+    assert mode == "namespace"
+    assert up.choose_proxy("auto", mode).startswith("nftables (auto")
+    assert up.choose_proxy("nftables", mode) == "nftables (as asked)"
+    with pytest.raises(UsageError, match="--network namespace has no --proxy-mode userspace") as caught:
+        up.choose_proxy("userspace", mode)
+    assert "nftables" in caught.value.hint
 
 
 def test_without_traffic_there_is_no_proxy() -> None:

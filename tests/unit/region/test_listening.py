@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from pierhead.api.network import Network
 from pierhead.errors import UsageError
 from pierhead.region import machine, ranges
 from pierhead.region.listening import answering, listen, names, url
 from pierhead.region.settings import Settings
+
+FOUR = ranges.choose("loopback")
+SIX = ranges.choose("none", services=ranges.parse("", "fd00:10:96::/112"))
 
 
 @pytest.fixture(autouse=True)
@@ -30,22 +34,30 @@ def bound(host: str) -> socket.socket:
 def test_an_address_is_where_the_api_is_found() -> None:
     with listen("127.0.0.1", 0) as found:
         port = found.getsockname()[1]
-        assert answering(found, 4) == [("127.0.0.1", port)]
+        assert answering(found, FOUR) == [("127.0.0.1", port)]
         assert url("127.0.0.1", found) == f"https://127.0.0.1:{port}"
 
 
 def test_behind_a_wildcard_others_are_told_an_address_of_the_machine() -> None:
     with bound("0.0.0.0") as found:
         port = found.getsockname()[1]
-        assert answering(found, 4) == [(where, port) for where in ("192.0.2.2", "127.0.0.1", "0.0.0.0")]
+        assert answering(found, FOUR) == [(where, port) for where in ("192.0.2.2", "127.0.0.1", "0.0.0.0")]
         assert url("0.0.0.0", found) == f"https://127.0.0.1:{port}"
 
 
-@pytest.mark.parametrize(("version", "first"), [(4, "192.0.2.2"), (6, "2001:db8::2")])
-def test_behind_the_wildcard_of_ipv6_both_families_answer(version: int, first: str) -> None:
+def test_in_namespaces_others_are_told_the_address_that_pods_can_reach() -> None:
+    network = ranges.choose("namespace")
+    for host in ("127.0.0.1", "0.0.0.0"):
+        with bound(host) as found:
+            assert answering(found, network)[0] == (network.machine_address, found.getsockname()[1])
+    assert network.machine_address in names(Settings(Path("/d"), "127.0.0.1", 6443, network))
+
+
+@pytest.mark.parametrize(("network", "first"), [(FOUR, "192.0.2.2"), (SIX, "2001:db8::2")], ids=["IPv4", "IPv6"])
+def test_behind_the_wildcard_of_ipv6_both_families_answer(network: Network, first: str) -> None:
     with bound("::") as found:
         port = found.getsockname()[1]
-        where = [address for address, _ in answering(found, version)]
+        where = [address for address, _ in answering(found, network)]
         assert where[0] == first
         assert set(where) == {"192.0.2.2", "2001:db8::2", "127.0.0.1", "::1", "0.0.0.0", "::"}
         assert url("::", found) == f"https://[::1]:{port}"

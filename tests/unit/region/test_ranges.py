@@ -33,6 +33,29 @@ def test_without_traffic_both_families_are_served() -> None:
     assert not network.loopback_endpoints
 
 
+def test_in_namespaces_the_machine_is_reached_at_its_end_of_the_link() -> None:
+    network = ranges.choose("namespace", subnets=ranges.parse("", "192.0.2.0/24"))
+    assert [str(found) for found in network.service_ranges] == ["10.96.0.0/16"]
+    assert [str(found) for found in network.endpoint_ranges] == [f"{network.machine_address}/32"]
+    assert not network.loopback_endpoints
+
+
+@pytest.mark.parametrize(
+    ("services", "endpoints", "text"),
+    [
+        ("10.96.0.0/15", None, "without 10.97.0.1 and 10.97.0.2, not 10.96.0.0/15"),
+        ("10.96.0.0/16,fd00:10:96::/112", None, "IPv4"),
+        ("10.244.128.0/20", None, "overlap"),
+        ("10.96.0.0/16", "192.0.2.0/24", "no way to --endpoint-cidrs"),
+    ],
+)
+def test_namespaces_refuse(services: str, endpoints: str | None, text: str) -> None:
+    asked, given = ranges.parse("--service-cidr", services), ranges.parse("--endpoint-cidrs", endpoints)
+    with pytest.raises(UsageError, match=text) as caught:
+        ranges.choose("namespace", services=asked, endpoints=given)
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("services", "pods", "text"),
     [

@@ -1,0 +1,257 @@
+"""``Nftables``: the data plane in the kernel, by netlink, without a program in between."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import count
+from typing import Final
+
+from pierhead.dataplane import conntrack
+from pierhead.dataplane.netlink import Netlink
+from pierhead.errors import GenerationPassed, KernelError, MessageTooLong, NoRoom, ObjectMissing
+from pierhead.forwarding.diff import Change, Reset, diff
+from pierhead.forwarding.nft import Compiler, Step
+from pierhead.forwarding.nftlayout import NAME, Ground, led
+from pierhead.forwarding.table import Backends, ForwardingTable, Frontend, PortKey, Refusal, Rule
+from pierhead.wire.listing import (
+    ask_generation,
+    dump_chains,
+    dump_elements,
+    dump_rules,
+    dump_sets,
+    dump_tables,
+    read_chain,
+    read_elements,
+    read_generation,
+    read_set,
+    read_table,
+)
+from pierhead.wire.netlink import Message
+from pierhead.wire.nftables import Chain, Family, Set, Table, delete, delete_elements, flush
+
+log = logging.getLogger(__name__)
+
+INLINE: Final = 64
+"""Changes that are programmed on the event loop, in less time than it takes to start a thread's work."""
+PIECE: Final = 96 * 1024
+"""Bytes of a transaction that fits into the send buffer of a user namespace."""
+ATTEMPTS: Final = 5
+
+
+class Nftables:
+    """A ``DataPlane`` over one table ``pierhead`` for each family.
+
+    Its state is what the kernel holds as of the last transaction. Somebody else's transaction shows in the generation; if ours was
+    touched, the whole table is written again, in one transaction under traffic.
+    """
+
+    def __init__(self, grounds: Sequence[Ground], netlink: Netlink) -> None:
+        """``netlink``: a netfilter socket in the namespace that is meant; closed with this."""
+        self._netlink = netlink
+        self._compilers = [Compiler(ground) for ground in grounds]
+        self._generation: int | None = None
+        """Of the ruleset after our last transaction; None: what the kernel holds is unknown."""
+        self._digest = b""
+        """Of our rules."""
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Refusal]:
+        try:
+            if len(changes) > INLINE:
+                await asyncio.to_thread(self._commit, changes)
+            else:
+                self._commit(changes)
+        except KernelError as error:
+            self._generation = None
+            raise OSError(error.errno or errno.EIO, str(error)) from error
+        return sorted(refusal for compiler in self._compilers for refusal in compiler.refused.values())
+
+    async def close(self) -> None:
+        self._netlink.close()
+
+    def _commit(self, changes: Sequence[Change]) -> None:
+        if changes and isinstance(changes[0], Reset):
+            self._rewrite(changes[1:])
+            return
+        steps = [compiler.take(changes) for compiler in self._compilers]
+        if self._generation is None or (not changes and self._generation != self._ask() and self._altered()):
+            self._rewrite_all()
+            return
+        try:
+            self._transact([message for step in steps for message in step.messages])
+        except NoRoom:
+            self._rewrite_all()
+        else:
+            self._after(steps)
+
+    def _transact(self, messages: Sequence[Message]) -> None:
+        """On top of what our last transaction left, or of what others added that is not ours."""
+        for _ in range(ATTEMPTS):
+            try:
+                self._netlink.transact(messages, generation=self._generation)
+            except GenerationPassed:
+                self._generation = self._ask()
+                if self._altered():
+                    self._rewrite_all()
+                    return
+            else:
+                self._generation = self._ask()
+                return
+        raise GenerationPassed(errno.ERESTART, "nftables", "others change the ruleset all the time")
+
+    def _rewrite_all(self) -> None:
+        """What we were told so far, from the beginning."""
+        rules: dict[Frontend, Rule] = {}
+        backends: dict[PortKey, Backends] = {}
+        for compiler in self._compilers:
+            table = compiler.table()
+            rules |= table.rules
+            backends |= table.backends
+        self._rewrite(diff(ForwardingTable(), ForwardingTable(rules, backends)))
+
+    def _rewrite(self, changes: Sequence[Change]) -> None:
+        """One transaction after which the kernel holds exactly this, whatever it held; clients' affinities go on."""
+        self._generation = None
+        held = {table.family: table for table in map(read_table, self._ask_all(dump_tables())) if table.name == NAME}
+        made = [_compiled(compiler.layout.ground, changes) for compiler in self._compilers]
+        messages: list[Message] = []
+        for compiler, step in made:
+            messages += self._cleared(compiler, held.get(compiler.layout.table.family))
+            messages += [*compiler.layout.skeleton(), *step.messages]
+        self._compilers = [compiler for compiler, _ in made]
+        for attempt in count(1):
+            try:
+                self._write([*self._strays(held), *messages])
+            except ObjectMissing:  # a client's element timed out since it was read
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                break
+        self._generation = self._ask()
+        self._digest = self._rules()
+        self._after([replace(step, forgotten={}) for _, step in made])
+
+    def _write(self, messages: Sequence[Message]) -> None:
+        try:
+            self._netlink.transact(messages)
+        except MessageTooLong:
+            for piece in _pieces(messages):
+                self._netlink.transact(piece)
+
+    def _strays(self, held: Mapping[Family, Table]) -> Iterator[Message]:
+        """Clients are led on to where they were only if that is still an endpoint of the same Service."""
+        for compiler in self._compilers:
+            layout = compiler.layout
+            table = held.get(layout.ground.family)
+            if table is None or table.comment != layout.ground.comment:
+                continue
+            sticky = compiler.sticky()
+            gone = [key for key, (number, where) in self._led(layout.affinity) if where not in sticky.get(number, ())]
+            yield from delete_elements(layout.affinity, gone)
+
+    def _cleared(self, compiler: Compiler, held: Table | None) -> Iterator[Message]:
+        """Empties what is there, but for what traffic taught; a table of another layout goes as a whole.
+
+        Raises:
+            KernelError: it is not ours.
+        """
+        layout = compiler.layout
+        if held is None:
+            return
+        if not held.comment.startswith(f"{layout.ground.owner} "):
+            whose = f"{held.comment.partition(' ')[0]!r}" if held.comment else "somebody else"
+            raise KernelError(errno.EEXIST, str(held), f"belongs to {whose}; to give it up: nft delete {held}")
+        if held.comment != layout.ground.comment:
+            yield delete(held)
+            return
+        yield flush(layout.table)
+        yield from map(flush, layout.programmed)
+        ours = {*layout.plain_chains, *layout.base_chains(), *compiler.chains}
+        for found in map(read_chain, self._ask_all(dump_chains(layout.table))):
+            if found.table.name == NAME and found.name not in ours:
+                yield delete(Chain(layout.table, found.name))
+
+    def _after(self, steps: Sequence[Step]) -> None:
+        """What a transaction cannot do: sticky clients and UDP flows that are on endpoints which are gone."""
+        for compiler, step in zip(self._compilers, steps, strict=True):
+            if step.forgotten:
+                self._forget(compiler, step.forgotten)
+            if step.rules:
+                self._digest = self._rules()
+            if step.flows:
+                conntrack.clean(self._netlink, compiler.layout.ground.family, step.flows)
+
+    def _forget(self, compiler: Compiler, forgotten: Mapping[int, frozenset[bytes] | None]) -> None:
+        """Elements come and go with traffic: one that is gone meanwhile makes the kernel refuse, and it is read again."""
+        affinity = compiler.layout.affinity
+        for _ in range(ATTEMPTS):
+            gone = [
+                key
+                for key, (number, where) in self._led(affinity)
+                if number in forgotten and where not in (forgotten[number] or ())
+            ]
+            try:
+                self._transact(delete_elements(affinity, gone))
+            except ObjectMissing:
+                continue
+            return
+
+    def _led(self, affinity: Set) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
+        for message in self._ask_all(dump_elements(affinity)):
+            for found in read_elements(message):
+                yield found.key, led(found)
+
+    def _altered(self) -> bool:
+        """Whether our tables are not what we left: rules, and how much is in each set."""
+        if self._rules() != self._digest:
+            return True
+        for compiler in self._compilers:
+            found = map(read_set, self._ask_all(dump_sets(compiler.layout.table)))
+            counts = {there.name: there.count for there in found}
+            if any(counts.get(name) not in (known, None) for name, known in compiler.counts().items()):
+                return True
+        return False
+
+    def _rules(self) -> bytes:
+        found = blake2b(digest_size=16)
+        for compiler in self._compilers:
+            for message in self._ask_all(dump_rules(compiler.layout.table)):
+                found.update(message.body[4:])  # before that stands the generation
+        return found.digest()
+
+    def _ask(self) -> int:
+        return read_generation(self._netlink.request(ask_generation())[0]).number
+
+    def _ask_all(self, message: Message) -> list[Message]:
+        try:
+            return self._netlink.request(message)
+        except ObjectMissing:
+            return []
+
+
+def _compiled(ground: Ground, changes: Sequence[Change]) -> tuple[Compiler, Step]:
+    """A compiler with room for twice as much as there is."""
+    compiler = Compiler(ground)
+    step = compiler.take(changes)
+    if compiler.size * 2 <= ground.capacity:
+        return compiler, step
+    capacity = 1 << (compiler.size * 2).bit_length()
+    compiler = Compiler(replace(ground, capacity=capacity))
+    return compiler, compiler.take(changes)
+
+
+def _pieces(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    piece: list[Message] = []
+    size = 0
+    for message in messages:
+        if piece and size + len(message.body) > PIECE:
+            yield piece
+            piece, size = [], 0
+        piece.append(message)
+        size += len(message.body)
+    if piece:
+        yield piece

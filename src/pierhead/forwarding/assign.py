@@ -1,0 +1,119 @@
+"""From endpoints to numbers: an id for each choice that frontends lead to, and a slot for each endpoint of it.
+
+A kernel back end picks a slot below the number of endpoints and looks up (id, slot). So slots are dense, and a change moves as few
+endpoints as it can. A packet may have read the old number of endpoints just before a commit: what is above the new one is emptied one
+sync later, and an id is given away again only after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeAlias
+from zlib import crc32
+
+from pierhead.forwarding.table import Policy, PortKey
+
+IDS: Final = 1 << 19
+SLOTS: Final = 1 << 16
+"""Endpoints of one choice at most."""
+Socket: TypeAlias = bytes
+"""Address and port, in the back end's own form: here they are only compared."""
+Slot: TypeAlias = int
+"""``slot(id, number)``. A number and no pair, for there are a hundred thousand."""
+
+
+class Choice(NamedTuple):
+    """The endpoints of one port under one policy: all frontends of the port with this policy share it, and so do sticky clients."""
+
+    key: PortKey
+    policy: Policy
+
+
+@dataclass(slots=True)
+class Assigned:
+    id: int
+    sockets: list[Socket] = field(default_factory=list)
+    """By the number of their slot."""
+
+
+class Assignment:
+    """Pure state: which ids and slots are in use, and what has changed since the last ``advance``."""
+
+    def __init__(self) -> None:
+        self._held: dict[Choice, Assigned] = {}
+        self._used: set[int] = set()
+        self._unused: set[Slot] = set()
+        self._retired: list[int] = []
+        self.occupied = 0
+        """Slots that hold something, those to be emptied by the next ``advance`` included."""
+        self.emptied: set[Slot] = set()
+        """Slots that held something else, or something, at the last ``advance``."""
+        self.filled: dict[Slot, Socket] = {}
+        """What slots hold now, of those that held something else or nothing."""
+
+    def advance(self) -> None:
+        """A new sync begins: what the last one stopped using is emptied, and its ids may be used again."""
+        self.emptied, self.filled = self._unused, {}
+        self.occupied -= len(self._unused)
+        self._used.difference_update(self._retired)
+        self._unused, self._retired = set(), []
+
+    def hold(self, choice: Choice, sockets: Sequence[Socket]) -> Assigned:
+        """This choice has these endpoints now, each once. Said once a sync.
+
+        Raises:
+            OverflowError: there are more than slots, or no id is left.
+        """
+        if len(sockets) > SLOTS:
+            raise OverflowError(f"{len(sockets)} endpoints, {SLOTS} at most")
+        held = self._held.get(choice)
+        if held is None:
+            held = self._held[choice] = Assigned(self._take(choice))
+        self._place(held, sockets)
+        return held
+
+    def release(self, choice: Choice) -> int | None:
+        """Nobody leads there any more; the id that it had."""
+        held = self._held.pop(choice, None)
+        if held is None:
+            return None
+        self._unused.update(slot(held.id, number) for number in range(len(held.sockets)))
+        self._retired.append(held.id)
+        return held.id
+
+    def get(self, choice: Choice) -> Assigned | None:
+        return self._held.get(choice)
+
+    def _take(self, choice: Choice) -> int:
+        """A free id: where there is no clash the same one in every process, so that sticky clients outlive a restart."""
+        if len(self._used) >= IDS - 1:
+            raise OverflowError(f"{IDS - 1} choices at most")
+        found = crc32("/".join((*choice.key.service, *choice.key[1:], choice.policy)).encode()) % IDS
+        while found in self._used or not found:
+            found = (found + 1) % IDS
+        self._used.add(found)
+        return found
+
+    def all(self) -> Iterable[Assigned]:
+        return self._held.values()
+
+    def _place(self, held: Assigned, wanted: Sequence[Socket]) -> None:
+        """Endpoints that stay keep their slots; the others fill the holes, newcomers and those from above the new end."""
+        before, size, first = held.sockets, len(wanted), slot(held.id, 0)
+        staying = set(before[:size]) & set(wanted)
+        waiting = iter([found for found in wanted if found not in staying])
+        after = [found if found in staying else next(waiting) for found in before[:size]]
+        for number, (old, new) in enumerate(zip(before, after, strict=False)):
+            if old != new:
+                self.emptied.add(first + number)
+                self.filled[first + number] = new
+        grown = list(waiting)
+        self.filled.update(enumerate(grown, first + len(before)))
+        self.occupied += len(grown)
+        self._unused.update(range(first + size, first + len(before)))
+        held.sockets = after + grown
+
+
+def slot(choice: int, number: int) -> Slot:
+    return choice * SLOTS + number

@@ -1,0 +1,58 @@
+"""Tables as compiled nftables rules, walked without a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import ip_address
+
+from forwarded import HERE, NETWORK, NODE, VIP
+from pierhead.forwarding.diff import Change, diff
+from pierhead.forwarding.nft import PROTOCOLS, Compiler, Step
+from pierhead.forwarding.nftlayout import Ground
+from pierhead.forwarding.nftmodel import Fate, Ruleset, Sent, Walk
+from pierhead.forwarding.table import ForwardingTable
+from pierhead.forwarding.trace import Packet
+from pierhead.wire.nftables import Family
+
+INSIDE = replace(HERE, network=replace(NETWORK, mode="host"))
+"""The place as a kernel's data plane sees it: loopback addresses are nothing special."""
+GROUND = Ground(Family.IP, "uid", (NODE,), NETWORK.service_ranges, NETWORK.pod_ranges)
+PICKS = 6
+
+
+class Kernel:
+    """Holds what a compiler's messages make."""
+
+    def __init__(self, ground: Ground = GROUND, *, sticky: bool = False) -> None:
+        """Without ``sticky`` each client is as if it had never been here."""
+        self.sticky = sticky
+        self.compiler = Compiler(ground)
+        self.rules = Ruleset(ground.family)
+        self.table = ForwardingTable()
+        self.rules.apply(self.compiler.layout.skeleton())
+
+    def hold(self, table: ForwardingTable) -> Step:
+        changes, self.table = diff(self.table, table), table
+        return self.commit(changes)
+
+    def commit(self, changes: Sequence[Change]) -> Step:
+        step = self.compiler.take(changes)
+        self.rules.apply(step.messages)
+        return step
+
+    def fates(self, packet: Packet) -> list[Fate]:
+        """What becomes of packets like this one, whatever the dice say."""
+        return [self._walk(packet, number) for number in range(PICKS)]
+
+    def _walk(self, packet: Packet, number: int) -> Fate:
+        if not self.sticky:
+            self.rules.sets["affinity"].elements.clear()
+        link = "" if packet.source == NODE else "veth1"
+        source, destination = ip_address(packet.source), ip_address(packet.address)
+        sent = Sent(source, destination, PROTOCOLS[packet.protocol], packet.port, link=link)
+        return Walk(self.rules, sent, lambda below: number % below, self._is_local).run()
+
+    def _is_local(self, address: object) -> bool:
+        here = ip_address(str(address))
+        return str(address) in (NODE, VIP) or any(here in found for found in NETWORK.service_ranges)

@@ -1,0 +1,163 @@
+"""Mode ``namespace``: nodes and pods in network namespaces, Services in the kernel. A namespace of the test's own plays the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from e2e.backends import eventually, pod, service
+from e2e.test_reach import ASK
+from e2e.test_untouched import seen
+from netns import ORDINARY, neighbour, network_namespace
+from running import PIERHEAD, Region, running, start
+
+APP = {"app": "MyApp"}
+NODE = "10.97.0.2"
+LISTEN = """
+import socket, sys
+with socket.create_server(("", int(sys.argv[1]))) as server:
+    print("up", flush=True)
+    while True:
+        server.accept()[0].sendall(b"a stranger's answer")
+"""
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a network namespace for the node")
+
+
+@dataclass
+class Machine:
+    region: Region
+    enter: tuple[str, ...]
+
+    def ask(self, address: str, port: int, by: Sequence[str] | None = None) -> str:
+        """What is answered there, or the name of an error; ``by``: what leads to who asks, by default the machine."""
+        command = [*(self.enter if by is None else by), sys.executable, "-c", ASK, address, str(port)]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    def apply(self, *objects: object) -> None:
+        self.region.kubectl("apply", "-f", "-", stdin="\n".join(map(json.dumps, objects)))
+
+    def shown(self, name: str, path: str) -> str:
+        return self.region.kubectl("get", "service", name, "-o", f"jsonpath={{{path}}}")
+
+    @property
+    def node(self) -> Sequence[str]:
+        """What leads to the node."""
+        return ("nsenter", f"--net={self.region.data_dir}/network/node")
+
+    def pod(self, name: str) -> Sequence[str]:
+        """What leads to a pod."""
+        uid = self.region.kubectl("get", "pod", name, "-o", "jsonpath={.metadata.uid}")
+        return ("nsenter", f"--net={self.region.data_dir}/network/pods/node-1/{uid}")
+
+
+@contextmanager
+def machine(data_dir: Path) -> Iterator[Machine]:
+    """With a Service ``web`` on 80 in front of two pods."""
+    with (
+        network_namespace(mapped=False) as enter,
+        running(data_dir, "--network", "namespace", enter=enter) as region,
+    ):
+        found = Machine(region, enter)
+        front = service("web", [{"port": 80, "targetPort": 9376}], APP, type="LoadBalancer")
+        found.apply(pod("p", 9376, APP), pod("q", 9376, APP), front)
+        region.kubectl("wait", "--for=condition=Ready", "pod/p", "pod/q", "--timeout=30s")
+        region.kubectl("wait", "--for=jsonpath={.status.loadBalancer.ingress}", "service/web", "--timeout=30s")
+        yield found
+
+
+def test_a_service_is_reached_from_the_machine_from_the_node_and_from_its_own_pods(tmp_path: Path) -> None:
+    with machine(tmp_path / "d") as here:
+        cluster_ip, floating = (
+            here.shown("web", ".spec.clusterIP"),
+            here.shown("web", ".status.loadBalancer.ingress[0].ip"),
+        )
+        node_port = int(here.shown("web", ".spec.ports[0].nodePort"))
+        pods = {"p", "q"}
+        eventually(lambda: {here.ask(cluster_ip, 80).split()[0] for _ in range(8)} == pods, "both pods answer")
+        assert {here.ask(cluster_ip, 80, by=here.node).split()[0] for _ in range(12)} == pods
+        assert {here.ask(cluster_ip, 80, by=here.pod("p")).split()[0] for _ in range(12)} == pods
+        assert here.ask(floating, 80).split()[0] in pods
+        assert here.ask(NODE, node_port).split()[0] in pods
+        here.region.kubectl("delete", "pod", "p", "q", "--wait")
+        eventually(lambda: here.ask(cluster_ip, 80) == "ConnectionRefusedError", "a refusal at once")
+
+
+def test_nobody_who_listens_on_every_address_is_reached_through_a_service(tmp_path: Path) -> None:
+    with machine(tmp_path / "d") as here, listening(here.node, 22), listening(here.enter, 22):
+        cluster_ip, floating = (
+            here.shown("web", ".spec.clusterIP"),
+            here.shown("web", ".status.loadBalancer.ingress[0].ip"),
+        )
+        eventually(lambda: here.ask(cluster_ip, 80).startswith(("p", "q")), "an answer")
+        for by in (here.enter, here.node, here.pod("p")):
+            for address in (cluster_ip, floating, "10.96.77.77"):
+                assert here.ask(address, 22, by=by) in ("ConnectionRefusedError", "TimeoutError"), (by, address)
+
+
+def test_a_host_outside_reaches_nothing_of_it_through_a_machine_that_forwards(tmp_path: Path) -> None:
+    with machine(tmp_path / "d") as here, neighbour(here.enter) as outside:
+        forward = "echo 1 >/proc/sys/net/ipv4/ip_forward"
+        subprocess.run([*here.enter, "sh", "-c", forward], check=True)
+        subprocess.run([*outside, "ip", "route", "add", "10.0.0.0/8", "via", "192.0.2.10", "dev", "end"], check=True)
+        address = here.region.kubectl("get", "pod", "p", "-o", "jsonpath={.status.podIP}")
+        eventually(lambda: here.ask(here.shown("web", ".spec.clusterIP"), 80).startswith(("p", "q")), "an answer")
+        assert here.ask(here.shown("web", ".spec.clusterIP"), 80, by=outside) == "TimeoutError"
+        assert here.ask(address, 9376, by=outside) == "TimeoutError"
+
+
+def test_the_machine_is_as_it_was_after_a_clean_end_and_after_a_killed_one(tmp_path: Path) -> None:
+    options = ("--network", "namespace")
+    with network_namespace(mapped=False) as enter:
+        before = seen(enter)
+        region = start(tmp_path / "d", *options, enter=enter)
+        assert seen(enter) != before
+        region.kubectl("apply", "-f", "-", stdin=json.dumps(pod("p", 9376, APP)))
+        region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
+        region.process.kill()
+        region.stop()
+        with running(tmp_path / "d", *options, enter=enter) as again:
+            again.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
+        assert seen(enter) == before
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+
+
+def test_a_machine_that_uses_the_addresses_itself_is_left_alone(tmp_path: Path) -> None:
+    with network_namespace(mapped=False) as enter:
+        subprocess.run([*enter, "ip", "route", "add", "10.96.5.0/24", "dev", "lo"], check=True)
+        before = seen(enter)
+        with pytest.raises(
+            AssertionError, match=r"10\.96\.0\.0/16 overlaps with this machine's route to 10\.96\.5\.0/24 \(lo\)"
+        ):
+            start(tmp_path / "d", "--network", "namespace", enter=enter)
+        assert seen(enter) == before
+
+
+def test_an_ordinary_user_is_told_what_is_missing(tmp_path: Path) -> None:
+    with network_namespace(mapped=True) as enter:
+        before = seen(enter)
+        with pytest.raises(
+            AssertionError, match=r"--network namespace is not possible here: .*not permitted\n  be root"
+        ):
+            start(tmp_path / "d", "--network", "namespace", command=[*ORDINARY, str(PIERHEAD)], enter=enter)
+        assert seen(enter) == before
+
+
+@contextmanager
+def listening(enter: Sequence[str], port: int) -> Iterator[None]:
+    command = [*enter, sys.executable, "-c", LISTEN, str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        assert server.stdout.readline() == "up\n"
+        try:
+            yield
+        finally:
+            server.kill()

@@ -1,0 +1,190 @@
+"""The data plane in the real kernel: what lasts while the table changes, who else may have been there, and what ``nft`` shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from compiled import GROUND
+from dataplanes import Object, names, to
+from forwarded import NODE, VIP, cluster_ip, endpoint, pod, service, slice_of, table_of
+from inkernel import InKernel, in_kernel
+from namespaces import Namespace
+from pierhead.dataplane.nftables import Nftables
+from pierhead.forwarding.diff import whole
+from pierhead.forwarding.nftlayout import Ground
+from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable, Frontend, PortKey, Rule, ServiceName
+from pierhead.wire.nftables import Family
+
+TCP, UDP = to(cluster_ip()), to(cluster_ip(), protocol="UDP")
+DNS = [{"name": "dns", "port": 8080, "protocol": "UDP"}]
+STICKY = {"sessionAffinity": "ClientIP"}
+
+
+def web(*numbers: int, **spec: Any) -> tuple[Object, ...]:
+    return service(**spec), slice_of("web", *map(endpoint, numbers))
+
+
+def dns(*numbers: int) -> tuple[Object, ...]:
+    ports = [{"name": "dns", "protocol": "UDP", "port": 9376}]
+    return service(ports=DNS), slice_of("web", *map(endpoint, numbers), ports=ports)
+
+
+def play(namespace: Namespace, scenario: Callable[[InKernel], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with in_kernel(namespace) as world:
+            await scenario(world)
+
+    asyncio.run(run())
+
+
+def test_an_open_connection_outlives_its_endpoint_and_its_service(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        await world.hold(*web(11))
+        talk = await world.talk(TCP)
+        for objects in (web(12), web(), ()):
+            await world.hold(*objects)
+            assert await talk.ask() == "11:9376"
+        await talk.close()
+
+    play(namespace, scenario)
+
+
+def test_a_udp_flow_moves_when_its_endpoint_goes_and_ends_with_the_last(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        await world.hold(*dns(11))
+        talk = await world.talk(UDP)
+        assert await talk.ask() == "11:9376"
+        await world.hold(*dns(11, 12))
+        assert await talk.ask() == "11:9376"
+        await world.hold(*dns(12))
+        assert await talk.ask() == "12:9376"
+        await world.hold(*dns())
+        with pytest.raises(PermissionError):
+            await talk.ask()
+        await talk.close()
+
+    play(namespace, scenario)
+
+
+def test_a_client_sticks_over_all_frontends_until_its_endpoint_goes(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        ports = [{"name": "http", "port": 8080, "nodePort": 30080}]
+        spec = {"type": "NodePort", "ports": ports, "externalIPs": [VIP], **STICKY}
+        await world.hold(*web(11, 12, 13, **spec))
+        (kept,) = await world.outcomes(TCP)
+        assert await world.outcomes(to(NODE, 30080)) == await world.outcomes(to(VIP)) == {kept}
+        others = {11, 12, 13} - {int(kept.partition(":")[0])}
+        await world.hold(*web(*others, **spec))
+        (moved,) = await world.outcomes(TCP)
+        assert moved in names(*others)
+        await world.hold(*web(11, 12, 13, type="NodePort", ports=ports, externalIPs=[VIP]))
+        assert await world.outcomes(TCP) == names(11, 12, 13)
+
+    play(namespace, scenario)
+
+
+def test_no_wildcard_listener_is_reached_through_a_service_address(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        await world.hold(*web(11))
+        with world.sockets.listening("0.0.0.0", 22):
+            await (await world.talk(to(NODE, 22))).close()
+            assert await world.outcomes(to(cluster_ip(), 22)) == {"refused"}
+            assert await world.outcomes(to(cluster_ip(77), 22)) == {"dropped"}
+
+    play(namespace, scenario)
+
+
+def test_what_somebody_else_changed_is_written_again(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        await world.hold(*web(11))
+        namespace.nft("flush", "map", "ip", "pierhead", "frontends")
+        assert await world.dataplane.commit(()) == []
+        assert await world.outcomes(TCP) == names(11)
+        namespace.nft("flush", "chain", "ip", "pierhead", "services")
+        await world.hold(*web(12))
+        assert await world.outcomes(TCP) == names(12)
+
+    play(namespace, scenario)
+
+
+def test_changes_to_other_tables_are_nobodys_business(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        await world.hold(*web(11))
+        before = namespace.nft("--handle", "list", "chain", "ip", "pierhead", "services")
+        namespace.nft("add", "table", "ip", "foreign")
+        await world.dataplane.commit(())
+        await world.hold(*web(12))
+        assert namespace.nft("--handle", "list", "chain", "ip", "pierhead", "services") == before
+        assert await world.outcomes(TCP) == names(12)
+
+    play(namespace, scenario)
+
+
+def test_a_restart_keeps_sticky_clients_and_leaves_nothing_of_before(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        other = service("other", clusterIP=cluster_ip(2)), slice_of("other", endpoint(14))
+        await world.hold(*web(11, 12, 13, **STICKY), *other)
+        kept = await world.outcomes(TCP)
+        again = Nftables([GROUND], namespace.open())
+        await again.commit(whole(table_of(*web(11, 12, 13, **STICKY))))
+        assert await world.outcomes(TCP) == kept
+        assert await world.outcomes(to(cluster_ip(2))) == {"dropped"}
+
+    play(namespace, scenario)
+
+
+def test_another_regions_table_is_left_alone(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        await world.hold(*web(11))
+        other = Nftables([replace(GROUND, owner="another")], namespace.open())
+        with pytest.raises(OSError, match="table ip pierhead: belongs to 'uid'"):
+            await other.commit(whole(table_of()))
+        assert await world.outcomes(TCP) == names(11)
+
+    play(namespace, scenario)
+
+
+def test_a_set_that_is_full_becomes_a_larger_one(namespace: Namespace) -> None:
+    async def scenario() -> None:
+        dataplane = Nftables([replace(GROUND, capacity=4)], namespace.open())
+        await dataplane.commit(whole(table_of(*web(11))))
+        await dataplane.commit(whole(table_of(*web(11, 12, 13))))
+        assert "size 8" in namespace.nft("list", "map", "ip", "pierhead", "endpoints")
+
+    asyncio.run(scenario())
+
+
+def test_a_large_table_is_loaded_whatever_the_send_buffer(namespace: Namespace) -> None:
+    """A user namespace has 208 KiB of it, for which this is too much at once."""
+
+    async def scenario() -> None:
+        dataplane = Nftables([SIX], namespace.open())
+        key = PortKey(ServiceName("default", "web"), "http", "TCP", "IPv6")
+        endpoints = tuple(Endpoint(f"fd00:10:244::{number:x}", 8080) for number in range(1, 10_001))
+        rules = {Frontend("TCP", "fd00:10:96::1", 80): Rule(key, "cluster", "Cluster")}
+        await dataplane.commit(whole(ForwardingTable(rules, {key: Backends(endpoints, (), endpoints)})))
+        assert namespace.nft("list", "map", "ip6", "pierhead", "endpoints").count("fd00:10:244::") == 10_000
+
+    asyncio.run(scenario())
+
+
+def test_connections_are_counted_for_each_endpoint(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        await world.hold(*web(11))
+        for _ in range(3):
+            talk = await world.talk(TCP)
+            assert await talk.ask() == "11:9376"
+            await talk.close()
+        listed = namespace.nft("list", "set", "ip", "pierhead", "traffic")
+        assert f"{pod(11)} . 9376 counter packets 3 " in listed
+
+    play(namespace, scenario)
+
+
+SIX = Ground(Family.IP6, "uid", ("fd00:100::11",), (ip_network("fd00:10:96::/112"),), (ip_network("fd00:10:244::/48"),))

@@ -1,0 +1,136 @@
+"""A node and its pods in namespaces, made in a process that has a namespace and mounts of its own, which plays the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from namespaces import Namespace
+
+SETUP = """
+import sys
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from subprocess import run
+from pierhead.dataplane.netlink import Netlink
+from pierhead.errors import PierheadError
+from pierhead.node import netns, wiring
+from pierhead.node.podnetwork import Apart
+from pierhead.node.wiring import Side, Wiring
+from pierhead.wire import links
+from pierhead.wire.netlink import Protocol
+
+directory, six = Path(sys.argv[1]), sys.argv[2] == "6"
+machine = Netlink.open(Protocol.ROUTE)
+ends = ("fd00:97::1", "fd00:97::2") if six else ("10.97.0.1", "10.97.0.2")
+services, pods = map(ip_network, ("fd00:96::/112", "fd00:244::/112") if six else ("10.96.0.0/16", "10.244.0.0/16"))
+plan = Wiring("ph-test", (Side(*map(ip_address, ends), (services,), (services, pods)),))
+first, second = str(pods[1]), str(pods[2])
+
+def names():
+    return [link.name for link in map(links.read, machine.request(links.dump()))]
+
+def node():
+    made = netns.make(directory / "node")
+    wiring.lay(machine, made, plan)
+    return made
+
+def reaches(prefix, address):
+    connect = f"import socket; socket.create_connection(({address!r}, 7), timeout=5)"
+    return run([*prefix, sys.executable, "-c", connect], check=False).returncode == 0
+"""
+
+
+def play(namespace: Namespace, directory: Path, script: str, family: str) -> None:
+    command = [*namespace.prefix, "unshare", "--mount", sys.executable, "-c", SETUP + script, str(directory), family]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+FAMILIES = pytest.mark.parametrize("family", ["4", "6"])
+
+
+@FAMILIES
+def test_pods_reach_each_other_and_the_machine_reaches_them(namespace: Namespace, tmp_path: Path, family: str) -> None:
+    script = """
+import subprocess
+network = Apart(node(), ends[1], directory / "pods")
+prefix = {address: network.attach(f"uid-{address}", address) for address in (first, second)}
+assert network.attach(f"uid-{first}", first) == prefix[first]
+serve = f"import socket; s = socket.create_server(('', 7), family={10 if six else 2}); print('up', flush=True); s.accept(); s.accept()"
+server = subprocess.Popen([*prefix[second], sys.executable, "-c", serve], stdout=subprocess.PIPE)
+assert server.stdout.readline() == b"up\\n"
+with server:
+    try:
+        assert reaches(prefix[first], second)
+        assert reaches((), second)
+    finally:
+        server.kill()
+"""
+    play(namespace, tmp_path, script, family)
+
+
+@FAMILIES
+def test_the_address_of_a_pod_that_went_is_another_s_at_once(namespace: Namespace, tmp_path: Path, family: str) -> None:
+    script = """
+network = Apart(node(), ends[1], directory / "pods")
+for number in range(20):
+    network.attach(f"uid-{number}", first)
+    network.detach(f"uid-{number}")
+    network.detach(f"uid-{number}")
+assert list((directory / "pods").iterdir()) == []
+"""
+    play(namespace, tmp_path, script, family)
+
+
+@FAMILIES
+def test_what_a_killed_run_left_is_replaced_and_a_clean_end_leaves_nothing(
+    namespace: Namespace, tmp_path: Path, family: str
+) -> None:
+    script = """
+before = names()
+Apart(node(), ends[1], directory / "pods").attach("left", first)
+assert "ph-test" in names()
+again = Apart(node(), ends[1], directory / "pods")
+assert list((directory / "pods").iterdir()) == []
+again.attach("left", first)
+again.close()
+wiring.remove(machine, plan)
+wiring.remove(machine, plan)
+netns.remove(directory / "node")
+assert names() == before
+assert list(directory.iterdir()) == []
+assert str(directory) not in Path("/proc/self/mounts").read_text()
+"""
+    play(namespace, tmp_path, script, family)
+
+
+@FAMILIES
+def test_what_fails_half_way_leaves_nothing(namespace: Namespace, tmp_path: Path, family: str) -> None:
+    script = """
+before = names()
+made = netns.make(directory / "node")
+broken = Wiring("ph-test", (Side(*map(ip_address, ends), (services,), (services, services)),))
+with suppress(PierheadError):
+    wiring.lay(machine, made, broken)
+    raise SystemExit("a route was made twice")
+assert names() == before
+"""
+    play(namespace, tmp_path, script, family)
+
+
+def test_ranges_that_the_machine_uses_are_named(namespace: Namespace, tmp_path: Path) -> None:
+    script = """
+run(["ip", "route", "add", "10.96.128.0/17", "dev", "lo"], check=True)
+try:
+    wiring.check(machine, plan)
+except PierheadError as error:
+    assert str(error) == "10.96.0.0/16 overlaps with this machine's route to 10.96.128.0/17 (lo)", error
+else:
+    raise SystemExit("nothing was said")
+"""
+    play(namespace, tmp_path, script, "4")
