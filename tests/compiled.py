@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from ipaddress import ip_address
+
+from msgspec.structs import replace
 
 from forwarded import HERE, NETWORK, NODE, VIP
 from pierhead.forwarding.diff import Change, diff

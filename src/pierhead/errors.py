@@ -26,8 +26,9 @@ Foreign exceptions are translated where they enter (``raise ... from``). This mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 
 class PierheadError(Exception):
@@ -37,8 +38,7 @@ class PierheadError(Exception):
 # -- what API clients are told ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True):
     """One entry of ``details.causes``: a field and what is wrong with it."""
 
     reason: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from compiled import GROUND
 from dataplanes import Object, names, to

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations
+
+import msgspec
 
 from pierhead.api.network import Range
 from pierhead.api.rules import Address, address, cidr, invalid_value, invalid_values, ip_address, network
@@ -14,8 +15,7 @@ from pierhead.errors import Cause
 RANGE_TEXT = "must be a CIDR, an IP address, or FIRST-LAST, (e.g. 192.0.2.0/28, 192.0.2.7 or 192.0.2.10-192.0.2.20, 2001:db8::/112)"
 
 
-@dataclass(frozen=True, slots=True)
-class AddressRange:
+class AddressRange(msgspec.Struct, frozen=True):
     """Addresses ``first`` to ``last``, as numbers."""
 
     version: int

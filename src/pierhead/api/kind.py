@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.rules import dns1123_subdomain
@@ -36,8 +37,7 @@ class Columns:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """Everything about a kind that is not in its schema."""
 
     group: str
@@ -71,7 +71,7 @@ class Kind:
     """It is a question: a POST is answered in its own form, and nothing is kept."""
     deprecation: str = ""
     """Said in a Warning header with every answer about this kind."""
-    strategy: Strategy = field(default_factory=Strategy)
+    strategy: Strategy = msgspec.field(default_factory=Strategy)
     columns: Columns | None = None
     """None: Name and Age."""
 

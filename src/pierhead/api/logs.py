@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from pierhead.api.rules import forbidden_field, invalid_value, invalid_values, non_negative
 from pierhead.errors import Cause
 
 
-@dataclass(frozen=True, slots=True)
-class LogQuery:
+class LogQuery(msgspec.Struct, frozen=True):
     """Which output of which container; nothing given means all of it."""
 
     namespace: str

@@ -6,16 +6,16 @@ proxy, the pod runtime); nodes get it from the API. Nobody asks the machine for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, TypeAlias
+
+import msgspec
 
 Range: TypeAlias = IPv4Network | IPv6Network
 Mode: TypeAlias = Literal["none", "loopback", "namespace", "host"]
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(msgspec.Struct, frozen=True):
     """Mode, ranges, families, and where an endpoint may lie."""
 
     mode: Mode

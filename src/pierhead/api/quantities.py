@@ -7,9 +7,10 @@ fraction and the largest suffix that allows it (k8s.io/apimachinery ``resource.Q
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, TypeAlias
+
+import msgspec
 
 Form: TypeAlias = Literal["binary", "decimal", "exponent"]
 
@@ -28,8 +29,7 @@ _WRONG_NUMBER = "unable to parse numeric part of quantity"
 _WRONG_SUFFIX = "unable to parse quantity's suffix"
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(msgspec.Struct, frozen=True):
     """An amount, and the family of suffixes it was written with."""
 
     nano: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, NoReturn, TypeAlias
+
+import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.rules import (
@@ -38,8 +39,7 @@ _INT64 = range(-(2**63), 2**63)
 # -- label selectors ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(msgspec.Struct, frozen=True):
     """One term of a label selector."""
 
     key: str
@@ -80,8 +80,7 @@ class Requirement:
                 return f"{self.key}{self.operator}{self.values[0]}"
 
 
-@dataclass(frozen=True, slots=True)
-class LabelSelector:
+class LabelSelector(msgspec.Struct, frozen=True):
     """All of its requirements must hold; without any it selects everything."""
 
     requirements: tuple[Requirement, ...] = ()
@@ -302,8 +301,7 @@ class FieldTerm(NamedTuple):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class FieldSelector:
+class FieldSelector(msgspec.Struct, frozen=True):
     """All of its terms must hold."""
 
     terms: tuple[FieldTerm, ...]

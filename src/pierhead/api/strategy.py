@@ -14,15 +14,14 @@ A strategy is stateless; one instance serves every write.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.network import Network
 from pierhead.errors import Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """The circumstances of one write, the same for all of its steps."""
 
     now: str

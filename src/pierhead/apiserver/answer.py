@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -23,8 +22,7 @@ WARNING_CUT = 256
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One whole answer."""
 
     status: int = 200
@@ -35,8 +33,7 @@ class Answer:
     """Seconds; sent when not 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunks:
+class Chunks(msgspec.Struct, frozen=True):
     """An answer whose body comes bit by bit, like a log."""
 
     chunks: AsyncGenerator[bytes, None]

@@ -10,9 +10,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, TypeAlias
 from urllib.parse import unquote
+
+from msgspec.structs import replace
 
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import SERVED

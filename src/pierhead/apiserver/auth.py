@@ -9,7 +9,8 @@ discovery as well, and may ask about himself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.kinds import LEASE, NODE, PROXY_STATUS, REVIEWS
@@ -26,8 +27,7 @@ DISCOVERY = ("/api", "/apis", "/openapi")
 _READS = frozenset(("get", "list", "watch"))
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """A user as Kubernetes names one."""
 
     user: str = "system:anonymous"
@@ -43,8 +43,7 @@ class Identity:
         return MASTERS in self.groups
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(msgspec.Struct, frozen=True):
     """What somebody would do to which resource. It need not be one that we serve."""
 
     verb: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -26,8 +25,7 @@ _POLICIES: Mapping[str, Propagation] = {"Foreground": "Foreground", "Background"
 # -- lists and watches --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ListOptions:
+class ListOptions(msgspec.Struct, frozen=True):
     """What a list or watch asks."""
 
     limit: int = 0
@@ -103,8 +101,7 @@ def _of_list(options: ListOptions) -> list[Cause]:
 # -- writes -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class WriteOptions:
+class WriteOptions(msgspec.Struct, frozen=True):
     """What a create, update or patch asks besides its object."""
 
     dry_run: bool
@@ -131,8 +128,7 @@ def write_options(request: Request, verb: Literal["Create", "Update", "Patch"]) 
 # -- deletes ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteOptions:
+class DeleteOptions(msgspec.Struct, frozen=True):
     """What a delete asks."""
 
     dry_run: bool = False

@@ -10,7 +10,6 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
@@ -52,19 +51,17 @@ NAME_ROOM = 58
 _decode = msgspec.json.Decoder(dict).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """The circumstances of one write request."""
 
     write: Write
     manager: str
     """The field manager."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
     """Collected on the way, for the answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What a write left."""
 
     value: bytes

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from pierhead.apiserver.auth import Identity
 from pierhead.errors import ApiError, bad_request
@@ -30,8 +31,7 @@ ACCEPTED = ", ".join(MEDIA)
 STREAMED = f"{ACCEPTED}, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """How an answer is written."""
 
     yaml: bool = False
@@ -43,18 +43,17 @@ class Form:
     """``includeObject`` of a Table: Metadata (empty), Object, None."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, dict=True):
     """One request, whole."""
 
     method: str
     path: str
     """Unescaped."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Names in lower case; of repeated headers the last, of ``accept`` all, joined by commas."""
     query_string: str = ""
     body: bytes = b""
-    identity: Identity = field(default_factory=Identity)
+    identity: Identity = msgspec.field(default_factory=Identity)
     client: str = ""
     """The peer's host; empty inside the process."""
 

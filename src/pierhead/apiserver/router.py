@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pierhead.api.kind import Kind
 from pierhead.errors import ApiError
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A request for a resource, as authorization and the verbs see it."""
 
     kind: Kind

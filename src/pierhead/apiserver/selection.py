@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from pierhead.api import Tree
@@ -28,8 +26,7 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_tree = msgspec.json.Decoder(dict).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """What a list, watch or deletecollection selects within its collection."""
 
     kind: Kind

@@ -15,7 +15,6 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
@@ -46,8 +45,7 @@ _is_request = re.compile(rb"[!#-'*+.0-9A-Z^-z|~-]+ /").match
 """Whether this begins with a method, be it one that nobody knows, and a path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What one server grants its clients together and each of them."""
 
     connections: int = 4096

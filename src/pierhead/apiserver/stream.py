@@ -6,8 +6,9 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from pierhead.apiserver import table
 from pierhead.apiserver.answer import unexpected, warning_headers
@@ -111,8 +112,7 @@ class Streams:
             end()
 
 
-@dataclass(frozen=True, slots=True)
-class _Watch:
+class _Watch(msgspec.Struct, frozen=True):
     """What is watched, from where on."""
 
     route: Route

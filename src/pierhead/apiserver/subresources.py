@@ -3,10 +3,10 @@ namespaces/finalize; and what is said of those that are not served yet."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NoReturn
 
 import msgspec
+from msgspec.structs import replace
 
 from pierhead.api import Tree
 from pierhead.api.codec import times

@@ -9,10 +9,10 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 import yaml
 
 from pierhead.client.client import Client
@@ -35,8 +35,7 @@ _STEPS: Mapping[int, str] = {
 """What helps after an answer of this code; after any other: the same once more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(msgspec.Struct, frozen=True):
     """A server, and who asks."""
 
     url: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from pierhead.api import Tree, external
 from pierhead.api.kinds import NODE, POD
@@ -54,8 +54,7 @@ def entries(fields: Mapping[str, Any], filename: Path | None, namespace: str) ->
         raise UsageError(str(error), EXAMPLE) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(msgspec.Struct, frozen=True):
     """What to unregister: names, or a selector, or a file."""
 
     names: Sequence[str]

@@ -7,8 +7,9 @@ which then fails as a whole and is decided anew. So two writers never get one ad
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.strategy import Write
@@ -16,8 +17,7 @@ from pierhead.api.views import FloatingIPPool
 from pierhead.core.floating import FloatingIPs
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(msgspec.Struct, frozen=True):
     """What goes into the commit of a write besides its object."""
 
     take: tuple[str, ...] = ()

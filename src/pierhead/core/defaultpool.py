@@ -7,7 +7,8 @@ an address of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.views import FloatingIPPool
@@ -19,8 +20,7 @@ STARTED_WITH = "pierhead.dev/floating-cidr"
 SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """What a start does about the default pool: it makes it, or changes it, or says why not, or none of these."""
 
     make: Tree | None = None
@@ -29,8 +29,7 @@ class Start:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """What a region gives out from its default pool once it has started."""
 
     ranges: tuple[str, ...] = ()

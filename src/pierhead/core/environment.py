@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+import msgspec
 
 from pierhead.api.views import EnvFromSource, EnvVar, KeySelector, LocalReference, Service, ServicePort
 from pierhead.errors import PierheadError
@@ -20,19 +21,18 @@ _REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\((?P<name>[^)]*)\))")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """Everything a pod's variables may refer to."""
 
     fields: Mapping[str, str]
     """``metadata.name``, ``status.podIP``, ``spec.nodeName``, … → value."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
+    config_maps: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
     """Those of the pod's namespace that it names and that exist."""
-    secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    secrets: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
     """The same of Secrets, decoded."""
-    common: Mapping[str, str] = field(default_factory=dict)
+    common: Mapping[str, str] = msgspec.field(default_factory=dict)
     """What every container of the pod finds: its address, and `service_variables`."""
 
 

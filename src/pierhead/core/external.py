@@ -6,7 +6,6 @@ Pure. Nothing is started, so there is nothing to restart and nothing to end: a p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -23,8 +22,7 @@ EXPIRED = "RegistrationExpired"
 DELETED = Withheld("PodDeleted", "the pod is being deleted")
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(msgspec.Struct, frozen=True):
     """How long a registration is good."""
 
     until: float | None = None
@@ -49,14 +47,13 @@ def term(pod: Pod, now: float) -> Term:
     return Term(withheld=Withheld(EXPIRED, text))
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """What its node found."""
 
     place: Place
     """``pod_ip`` empty: it is refused."""
     refusal: str = ""
-    ready: Mapping[str, bool] = field(default_factory=dict)
+    ready: Mapping[str, bool] = msgspec.field(default_factory=dict)
     """By container: whether its readiness probe passes; one without is ready."""
     withheld: Withheld | None = None
 

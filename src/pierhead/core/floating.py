@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address as parse_address
 from typing import Protocol
+
+import msgspec
 
 from pierhead.api.addressranges import AddressRange, parse
 from pierhead.api.floatingippools import LARGEST_COUNT
@@ -139,12 +140,11 @@ class FloatingIPs(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """``FloatingIPs`` of somebody who has read them all."""
 
     by_name: Mapping[str, FloatingIP]
-    by_address: Mapping[str, FloatingIP] = field(default_factory=dict)
+    by_address: Mapping[str, FloatingIP] = msgspec.field(default_factory=dict)
 
     @classmethod
     def of(cls, found: Iterable[FloatingIP]) -> Known:
@@ -224,8 +224,7 @@ def bound_address(service: Service, fips: FloatingIPs) -> str:
     return next((fip.status.address for fip in own), "")
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True):
     """What became of a wish: a FloatingIP, or why there is none."""
 
     fip: FloatingIP | None = None

@@ -10,8 +10,10 @@ a container that ran for 10 min starts from the beginning.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from pierhead.api.views import Container, LifecycleHandler, Pod
 
@@ -26,8 +28,7 @@ LEAST_GRACE = 2.0
 LOST = "The container could not be located when the node's agent started: processes end with the agent that runs them"
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """Not started."""
 
     reason: str = "ContainerCreating"
@@ -36,22 +37,19 @@ class Waiting:
     """When to try (again); None: never, the spec would have to change."""
 
 
-@dataclass(frozen=True, slots=True)
-class Starting:
+class Starting(msgspec.Struct, frozen=True):
     """It runs, and so does its postStart hook. Until that has ended nobody else is told, and no other container is started."""
 
     started: float
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(msgspec.Struct, frozen=True):
     started: float
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Terminated:
+class Terminated(msgspec.Struct, frozen=True):
     exit_code: int
     reason: str
     started: float
@@ -64,8 +62,7 @@ class Terminated:
 State: TypeAlias = Waiting | Starting | Running | Terminated
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """What the agent knows about one container."""
 
     state: State = Waiting()
@@ -90,11 +87,10 @@ class Record:
 Records: TypeAlias = Mapping[str, Record]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What to do now."""
 
-    records: dict[str, Record] = field(default_factory=dict)
+    records: dict[str, Record] = msgspec.field(default_factory=dict)
     start: tuple[str, ...] = ()
     """Names of containers to start."""
     backing_off: tuple[str, ...] = ()
@@ -298,8 +294,7 @@ def pre_stop(container: Container) -> LifecycleHandler | None:
 # -- the end ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """Why a pod failed as a whole, whatever its containers did."""
 
     reason: str

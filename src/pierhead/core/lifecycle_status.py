@@ -6,9 +6,10 @@ Also the way back: `restore` reads what an agent wrote before it ended.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
+
+import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.views import Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod
@@ -29,8 +30,7 @@ class Withheld(NamedTuple):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where the pod runs."""
 
     pod_ip: str

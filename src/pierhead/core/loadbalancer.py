@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from pierhead.api.services_spec import LOAD_BALANCER
 from pierhead.api.views import FloatingIP, FloatingIPPool, LoadBalancerIngress, Service
@@ -35,37 +36,31 @@ _OWNED = re.compile(r"service-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # -- steps --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
+class Own(msgspec.Struct, frozen=True):
     """Make a FloatingIP for this Service alone."""
 
     pool: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """Add the finalizer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(msgspec.Struct, frozen=True):
     """Say in the status that this address leads to the Service."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unbind:
+class Unbind(msgspec.Struct, frozen=True):
     """Empty the status."""
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     """Remove the finalizer: nothing is left to undo."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Nothing can be done until something changes; ``why`` is a sentence for whoever wrote the Service, with what to do."""
 
     why: str

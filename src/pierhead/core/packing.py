@@ -21,16 +21,14 @@ MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 Ports: TypeAlias = tuple[EndpointPort, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """Endpoints that share one list of ports."""
 
     ports: Ports
     endpoints: Sequence[Endpoint]
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """What all slices of one Service, controller and family have in common."""
 
     namespace: str

@@ -7,9 +7,10 @@ band, then (when that is full) in the lower one, where hand-picked numbers colli
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
+
+import msgspec
 
 from pierhead.api.network import Range
 
@@ -18,8 +19,7 @@ Pick: TypeAlias = Callable[[int], int]
 Taken: TypeAlias = Callable[[int], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(msgspec.Struct, frozen=True):
     """Numbers ``first`` to ``last``; those from ``dynamic`` on are given out first."""
 
     first: int

@@ -10,8 +10,10 @@ ready milliseconds after it listens, whatever ``periodSeconds`` says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from pierhead.api.views import Probe
 
@@ -21,8 +23,7 @@ EAGER = 0.05
 """Seconds until a container that is still starting is looked at for the second time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+class Course(msgspec.Struct, frozen=True):
     """How one probe of one running container stands."""
 
     passing: bool | None

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
+
+import msgspec
 
 from pierhead.api import Tree, external, rules
 from pierhead.core.external import INVALID_ADDRESS
@@ -39,8 +40,7 @@ class Port(NamedTuple):
     protocol: str
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(msgspec.Struct, frozen=True):
     """One thing that already runs somewhere."""
 
     name: str
@@ -221,8 +221,7 @@ def _spec(found: Registration) -> Tree:
     return spec | ({"nodeSelector": {ZONE: found.zone}} if found.zone else {})
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """What to do about one registration."""
 
     verdict: Verdict

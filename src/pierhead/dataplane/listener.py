@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol
+
+import msgspec
 
 from pierhead.dataplane.balancer import Balancer
 from pierhead.forwarding.place import Place
 from pierhead.forwarding.table import Endpoint, Policy, Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(msgspec.Struct, frozen=True):
     """The terms of one frontend. Changed terms are another value, which the listener takes without closing its socket."""
 
     rule: Rule

@@ -12,8 +12,9 @@ import socket
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final, Self
+
+from msgspec.structs import replace
 
 from pierhead.errors import (
     AnswerLost,

@@ -6,10 +6,11 @@ import asyncio
 import errno
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from hashlib import blake2b
 from itertools import count
 from typing import Final
+
+from msgspec.structs import replace
 
 from pierhead.dataplane import conntrack
 from pierhead.dataplane.netlink import Netlink

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pierhead.api.kinds import ENDPOINT_SLICE, NODE, PROXY_STATUS, SERVICE
 from pierhead.api.views import EndpointSlice, Node, Service

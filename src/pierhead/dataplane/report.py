@@ -6,8 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.kinds import PROXY_STATUS
@@ -24,8 +25,7 @@ RETRY_SECONDS = 1.0
 """After a report that could not be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """The vector: for each kind the revision of the last event that the data plane holds, and what it refuses."""
 
     services: int

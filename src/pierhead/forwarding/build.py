@@ -6,8 +6,9 @@ One Service at a time, so that a change costs what that Service costs, whatever 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+import msgspec
 
 from pierhead.api import views
 from pierhead.api.services import AFFINITY_SECONDS
@@ -32,11 +33,10 @@ from pierhead.forwarding.table import (
 OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """What one Service adds to a table."""
 
-    table: ForwardingTable = field(default_factory=ForwardingTable)
+    table: ForwardingTable = msgspec.field(default_factory=ForwardingTable)
     refusals: tuple[Refusal, ...] = ()
     """Endpoints that may not be served."""
     since: str = ""

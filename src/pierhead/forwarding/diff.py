@@ -7,36 +7,32 @@ led somewhere in both tables. A frontend that changes hands is one change, never
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from pierhead.forwarding.table import Backends, ForwardingTable, Frontend, PortKey, Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
+class Reset(msgspec.Struct, frozen=True):
     """Forget everything: what follows in the same commit is the whole table."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetBackends:
+class SetBackends(msgspec.Struct, frozen=True):
     key: PortKey
     backends: Backends
 
 
-@dataclass(frozen=True, slots=True)
-class SetRule:
+class SetRule(msgspec.Struct, frozen=True):
     frontend: Frontend
     rule: Rule
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveRule:
+class RemoveRule(msgspec.Struct, frozen=True):
     frontend: Frontend
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveBackends:
+class RemoveBackends(msgspec.Struct, frozen=True):
     key: PortKey
 
 

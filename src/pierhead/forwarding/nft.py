@@ -9,8 +9,10 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+import msgspec
 
 from pierhead.api.network import Range
 from pierhead.forwarding.assign import SLOTS, Assigned, Assignment, Choice, Socket
@@ -53,17 +55,16 @@ _FRONTEND: Final = struct.Struct("!B3xH2x")
 _PORT: Final = struct.Struct("!H2x")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """What a change asks of the kernel."""
 
     messages: tuple[Message, ...]
     """One transaction. Of a first load: what frontends lead to comes before the frontends, so that it may be cut anywhere."""
     rules: bool = False
     """Whether there are other rules afterwards."""
-    forgotten: Mapping[int, frozenset[bytes] | None] = field(default_factory=dict)
+    forgotten: Mapping[int, frozenset[bytes] | None] = msgspec.field(default_factory=dict)
     """Id → what its sticky clients may keep, as address and port in the map's form; none: they are all forgotten."""
-    flows: Mapping[Flow, frozenset[Flow]] = field(default_factory=dict)
+    flows: Mapping[Flow, frozenset[Flow]] = msgspec.field(default_factory=dict)
     """UDP frontends whose flows may be on an endpoint that no longer serves → the sockets on which they may stay."""
 
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, NamedTuple
+
+import msgspec
 
 from pierhead.api.network import Range
 from pierhead.wire import expressions as x
@@ -78,8 +79,7 @@ class Terms(NamedTuple):
         return f"n{self.endpoints}" + (f"-sticky{self.affinity}" if self.affinity else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
+class Ground(msgspec.Struct, frozen=True):
     """What the rules of one family must know of the node's network."""
 
     family: Family

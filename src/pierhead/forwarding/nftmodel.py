@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from pierhead.errors import ObjectBusy, ObjectExists, ObjectMissing
 from pierhead.wire.expressions import Base, Ct, Meta, State, Status, Verdict, interface
@@ -162,8 +165,7 @@ def _data(nested: bytes) -> bytes | Verdict:
 # -- a packet -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """The first packet of a connection, as a hook sees it."""
 
     source: Address
@@ -175,8 +177,7 @@ class Sent:
     """The interface by which it came; empty: the node sent it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(msgspec.Struct, frozen=True):
     """What became of it."""
 
     verdict: str

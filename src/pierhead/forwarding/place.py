@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import msgspec
 
 from pierhead.api.network import Network
 from pierhead.forwarding.table import ServiceName
@@ -12,8 +13,7 @@ API_SERVICE = ServiceName("default", "kubernetes")
 """The one Service whose endpoints are the API server itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """The nodes a proxy serves (in loopback mode one proxy serves all), their zones, and the region's network."""
 
     nodes: frozenset[str]

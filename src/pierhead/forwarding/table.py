@@ -8,10 +8,11 @@ and one set of endpoints: an endpoint that comes or goes is one change, whatever
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
 
 from pierhead.api import rules
 
@@ -67,8 +68,7 @@ class Endpoint(NamedTuple):
     """On a node that this proxy serves: it may meet itself (hairpin), and policy Local may choose it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backends:
+class Backends(msgspec.Struct, frozen=True):
     """Where new connections to a port of a Service go. All tuples are sorted and free of doubles."""
 
     cluster: tuple[Endpoint, ...] = ()
@@ -93,8 +93,7 @@ class Backends:
 NOWHERE = Backends()
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """On what terms a frontend serves a port of a Service.
 
     The masquerade follows from scope and policy, and so does the short-circuit: under policy Local
@@ -112,12 +111,11 @@ class Rule:
         return self.scope != "cluster" and self.policy == "Local"
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardingTable:
+class ForwardingTable(msgspec.Struct, frozen=True):
     """All frontends and where they lead. A rule's key is always in ``backends``, maybe with no endpoint."""
 
-    rules: Mapping[Frontend, Rule] = field(default_factory=dict)
-    backends: Mapping[PortKey, Backends] = field(default_factory=dict)
+    rules: Mapping[Frontend, Rule] = msgspec.field(default_factory=dict)
+    backends: Mapping[PortKey, Backends] = msgspec.field(default_factory=dict)
 
     def leading(self, rule: Rule) -> Backends:
         return self.backends.get(rule.key, NOWHERE)

@@ -6,9 +6,10 @@ table say.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal, NamedTuple
+
+import msgspec
 
 from pierhead.forwarding.place import Place
 from pierhead.forwarding.table import ANY_NODE_ADDRESS, Endpoint, Family, ForwardingTable, Frontend, Policy, Rule
@@ -23,8 +24,7 @@ class Packet(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True):
     """What becomes of it."""
 
     verdict: Literal["forward", "reject", "drop", "pass"]

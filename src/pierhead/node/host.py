@@ -6,8 +6,9 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from pierhead.api.network import Network
 from pierhead.api.views import Service
@@ -21,8 +22,7 @@ from pierhead.node.runtime import Runtime
 NOBODY = 65534
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(msgspec.Struct, frozen=True):
     """One node, as its pods see it."""
 
     name: str

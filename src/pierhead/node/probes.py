@@ -9,8 +9,9 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NoReturn, Protocol
+
+import msgspec
 
 from pierhead.api.views import Container, HTTPGetAction, Probe, TCPSocketAction
 from pierhead.core import probes as course
@@ -21,8 +22,7 @@ from pierhead.node.target import Target, Unreachable, join, reason
 AT_ONCE = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     ok: bool
     text: str = ""
     """Why not."""
@@ -81,8 +81,7 @@ class Prober:
         return found.passing
 
 
-@dataclass(frozen=True, slots=True)
-class _Watch:
+class _Watch(msgspec.Struct, frozen=True):
     """One probe of one running container."""
 
     purpose: Purpose

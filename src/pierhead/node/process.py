@@ -16,8 +16,9 @@ import signal
 import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from pierhead.api.network import Range
 from pierhead.errors import UsageError
@@ -170,8 +171,7 @@ def _exit(code: int) -> Exit:
     return Exit(code) if code >= 0 else Exit(128 - code, -code)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tree:
+class _Tree(msgspec.Struct, frozen=True):
     """The processes of one container, while its first process is not reaped."""
 
     trees: tree.Trees
@@ -201,8 +201,7 @@ class _Tree:
         return tree.Marks(self.entries, self.session)
 
 
-@dataclass(frozen=True, slots=True)
-class _Spawn:
+class _Spawn(msgspec.Struct, frozen=True):
     """How commands of one container are started."""
 
     prefix: Sequence[str]

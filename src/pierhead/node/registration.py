@@ -8,9 +8,10 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
 
 from pierhead import KUBERNETES
 from pierhead.api import Tree
@@ -31,8 +32,7 @@ _PODS = 1000
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(msgspec.Struct, frozen=True):
     """What a node says of itself."""
 
     name: str

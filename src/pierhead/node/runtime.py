@@ -7,16 +7,16 @@ nothing of it behind.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from pierhead.api.network import Range
 from pierhead.errors import PierheadError
 from pierhead.node.logs import Log
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(msgspec.Struct, frozen=True):
     """One run of one container."""
 
     pod: str
@@ -33,8 +33,7 @@ class Launch:
     """What leads into the pod's own network."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """How a container ended."""
 
     code: int

@@ -7,8 +7,9 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import quote
+
+import msgspec
 
 from pierhead.api.views import HTTPGetAction
 from pierhead.errors import PierheadError
@@ -23,8 +24,7 @@ class Unreachable(PierheadError):
     """There was no answer, or nobody could be asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """A running container, as its node reaches it."""
 
     address: str

@@ -16,8 +16,9 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from pierhead.errors import PierheadError
 
@@ -32,8 +33,7 @@ class Unkillable(PierheadError):
     """Processes are left although they were killed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(msgspec.Struct, frozen=True):
     """What a tree is known by."""
 
     entries: frozenset[bytes]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import ip_interface, ip_network
 from typing import Final
+
+import msgspec
 
 from pierhead.api.network import Range
 from pierhead.dataplane.netlink import Netlink
@@ -25,8 +26,7 @@ UPLINK: Final = "up0"
 FORWARDING: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(msgspec.Struct, frozen=True):
     """One family of the link."""
 
     machine: IP
@@ -38,8 +38,7 @@ class Side:
     """Everything that the machine reaches through the node: Services, pods, floating IPs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
+class Wiring(msgspec.Struct, frozen=True):
     link: str
     """The machine's end, 15 bytes at most."""
     sides: tuple[Side, ...]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+
+import msgspec
 
 from pierhead.errors import UsageError
 from pierhead.pki.files import write_private
@@ -16,8 +17,7 @@ RENEW_BEFORE = timedelta(days=30)
 """A server certificate with less than this left is made anew at the next start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """Where the files are, and the tokens of the administrator and the controllers. Nodes get theirs from who starts them."""
 
     ca: Path

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from pierhead.api.codec import stamp
 from pierhead.api.kinds import SERVICE
@@ -30,13 +30,12 @@ if TYPE_CHECKING:
     from pierhead.region.namespaced import Namespaced
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True):
     """What somebody needs to reach a region, and what it came to have."""
 
     url: str
     kubeconfig: Path
-    floating: Standing = field(default_factory=Standing)
+    floating: Standing = msgspec.field(default_factory=Standing)
 
 
 async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None:

@@ -14,20 +14,19 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Put:
+
+class Put(msgspec.Struct, frozen=True):
     """Write ``value`` at ``key``, whether or not the key exists."""
 
     key: str
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """Remove ``key``, which must exist."""
 
     key: str
@@ -36,23 +35,20 @@ class Delete:
 Operation: TypeAlias = Put | Delete
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(msgspec.Struct, frozen=True):
     """Holds while ``key`` does not exist."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class AtRevision:
+class AtRevision(msgspec.Struct, frozen=True):
     """Holds while ``key`` exists and was last written at ``revision``."""
 
     key: str
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class RangeEmpty:
+class RangeEmpty(msgspec.Struct, frozen=True):
     """Holds while no key that starts with ``prefix`` was written after revision ``after``; with 0, while there is none.
 
     What was deleted meanwhile does not count: who has read a range and decided upon it needs to know only what came in.
@@ -62,8 +58,7 @@ class RangeEmpty:
     after: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
+class Present(msgspec.Struct, frozen=True):
     """Holds while ``key`` exists, at whatever revision: an object is not born into a namespace that has just gone."""
 
     key: str

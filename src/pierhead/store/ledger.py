@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple, assert_never
+
+import msgspec
 
 from pierhead.errors import Compacted, PreconditionFailed
 from pierhead.store import (
@@ -44,8 +45,7 @@ class Row(NamedTuple):
     """The revision of the first operation of the same commit."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Watcher:
+class _Watcher(msgspec.Struct, frozen=True, eq=False):
     prefix: str
     deliver: Deliver
 

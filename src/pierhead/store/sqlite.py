@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
+
 from pierhead.errors import StoreFailed
 from pierhead.store import Durations, Operation, Precondition, Stamp, Statistics
 from pierhead.store.ledger import Ledger
@@ -28,15 +30,13 @@ _MOST_FORGOTTEN = 1024
 """Operations that one batch compacts away, so that a compaction delays commits by a few milliseconds at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Commit:
+class _Commit(msgspec.Struct, frozen=True):
     operations: Sequence[Operation]
     preconditions: Sequence[Precondition]
     answer: asyncio.Future[Sequence[int]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Compaction:
+class _Compaction(msgspec.Struct, frozen=True):
     revision: int
     answer: asyncio.Future[Sequence[int]]
 

@@ -8,10 +8,11 @@ import platform
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+
+from msgspec.structs import replace
 
 from pierhead.api.network import Network
 from pierhead.errors import UsageError

@@ -6,9 +6,10 @@ The kernel knows lengths only; number, byte order and ``typeof`` are remarks of 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+import msgspec
 
 
 class Order(IntEnum):
@@ -19,8 +20,7 @@ class Order(IntEnum):
     NETWORK = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(msgspec.Struct, frozen=True):
     """A part of a set's key or data."""
 
     number: int

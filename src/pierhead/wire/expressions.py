@@ -9,9 +9,10 @@ the host computes with (marks, numgen, hash) are in host byte order there, what 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from pierhead.wire.netlink import attribute, be32, be64, nested, text, u8
 
@@ -112,8 +113,7 @@ ORIGINAL, REPLY = 0, 1
 """Directions of a connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(msgspec.Struct, frozen=True):
     """Something that a rule can read into a register: ``into`` says which, ``concat`` puts several in their places."""
 
     name: str
@@ -262,8 +262,7 @@ def _number_of(there: Set) -> bytes:
 # -- verdicts and statements --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     code: int
     chain: str = ""
     """Where ``jump`` and ``goto`` go."""

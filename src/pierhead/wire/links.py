@@ -6,9 +6,10 @@ A link goes by its index or by its name. Messages that make and change go one af
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+import msgspec
 
 from pierhead.errors import AnswerMalformed
 from pierhead.wire.netlink import (
@@ -47,8 +48,7 @@ UNKNOWN: Final = -1
 """The id of a namespace that has none here."""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """One end of a veth pair that is to be made."""
 
     name: str
@@ -63,8 +63,7 @@ class End:
     """The index of the bridge that it belongs to; 0: none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     index: int
     name: str
     kind: str

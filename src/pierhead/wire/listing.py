@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+import msgspec
 
 from pierhead.errors import AnswerMalformed
 from pierhead.wire.expressions import Verdict
@@ -25,8 +26,7 @@ class Held(NamedTuple):
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class SetState:
+class SetState(msgspec.Struct, frozen=True):
     """What the kernel says of a set without reading its elements."""
 
     table: Table
@@ -35,8 +35,7 @@ class SetState:
     """Elements now; None: this kernel does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(msgspec.Struct, frozen=True):
     """Every commit to any table of the namespace makes a new one."""
 
     number: int

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from pierhead.errors import AnswerMalformed
 
@@ -39,8 +41,7 @@ class Flag(IntFlag):
     """Of an error: it carries attributes (the extended ACK)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One netlink message, without its header: to be sent, or as it came."""
 
     kind: int
@@ -52,8 +53,7 @@ class Message:
     """What it is about, in words: errors name it. Empty in what the kernel sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """The kernel's last word on one message: an ACK or an error, or the end of a dump."""
 
     sequence: int

@@ -7,9 +7,11 @@ They belong into one transaction (``netlink.encode_batch``). Types, comments and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 from typing import Final, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from pierhead.wire.datatypes import Type, length_of, number_of, order_of, remark, remark_number, typeof_of
 from pierhead.wire.expressions import Expression, Verdict, counter, verdict_data
@@ -38,8 +40,7 @@ ARP_HOOKS: Final = {Hook.INPUT: 0, Hook.OUTPUT: 1}
 """The arp family counts anew (linux/netfilter_arp.h)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     family: Family
     name: str
     comment: str = ""
@@ -48,8 +49,7 @@ class Table:
         return f"table {self.family.name.lower()} {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(msgspec.Struct, frozen=True):
     """What makes a chain one that packets come to by themselves."""
 
     kind: str
@@ -61,8 +61,7 @@ class Base:
     """The policy: what becomes of a packet that no rule decided on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     table: Table
     name: str
     base: Base | None = None
@@ -80,8 +79,7 @@ class SetFlag(IntFlag):
     """Rules may add elements."""
 
 
-@dataclass(frozen=True, slots=True)
-class Set:
+class Set(msgspec.Struct, frozen=True):
     """A set, or with ``data`` a map."""
 
     table: Table
@@ -90,7 +88,7 @@ class Set:
     """More than one: a concatenation, whose parts are each padded to whole words."""
     data: tuple[Type, ...] = ()
     """``(VERDICT,)`` for a verdict map."""
-    flags: SetFlag = SetFlag(0)  # noqa: RUF009 - an immutable number
+    flags: SetFlag = SetFlag(0)
     """``MAP``, ``TIMEOUT`` and, of anonymous sets, ``ANONYMOUS`` and ``CONSTANT`` follow from the other fields."""
     size: int = 0
     """Elements at most (more: NoRoom); given, the kernel takes its fixed hash, which is four times as fast to fill. 0: it grows."""
@@ -113,8 +111,7 @@ def inline(table: Table, key: tuple[Type, ...], anonymous: int) -> Set:
     return Set(table, "__set%d", key, anonymous=anonymous)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     chain: Chain
     expressions: tuple[Expression, ...]
     """Of a rule that was read: all of them as one."""

@@ -6,7 +6,6 @@ One value type each, the same to make one, to take it away and to read it. IPv4 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import (
     IPv4Address,
@@ -20,6 +19,8 @@ from ipaddress import (
     ip_network,
 )
 from typing import Final
+
+import msgspec
 
 from pierhead.errors import AnswerMalformed
 from pierhead.wire.netlink import Flag, Message, attribute, attributes, host_number, string, text, u32
@@ -62,8 +63,7 @@ STATIC: Final = 4
 """RTPROT_STATIC: somebody made the route by hand."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     index: int
     """The link's."""
     interface: Interface
@@ -77,8 +77,7 @@ class Address:
         return f"address {self.interface} of link number {self.index}"
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     destination: Network
     index: int = 0
     """The link that it leads to; 0: it leads to none, or its gateway says which."""
@@ -100,8 +99,7 @@ class Route:
         return f"route to {self.destination} in table {self.table}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """Which table a packet's route is looked for in."""
 
     version: int
@@ -121,8 +119,7 @@ class Rule:
         return f"IPv{self.version} routing rule {self.priority}"
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(msgspec.Struct, frozen=True):
     index: int
     """The link's."""
     address: IP

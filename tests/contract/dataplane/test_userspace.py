@@ -8,10 +8,10 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dataplanes import Object, Sockets, SocketTalk, connect, names, sockets, to
 from forwarded import HERE, NETWORK, NODE, cluster_ip, endpoint, pod, service, slice_of, table_of

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import click
 import pytest
+from msgspec.structs import replace
 
 from pierhead.cli import up
 from pierhead.core.defaultpool import Standing

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from floating import check
 from inside import Flaky, Inside, at_work, controlled, eventually, network, server, serving, working

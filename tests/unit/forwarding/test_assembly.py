@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_network
 from random import Random
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from forwarded import HERE, NETWORK, VIP, cluster_ip, endpoint, nodes, pod, service, slice_of, table_of, zones
 from pierhead.api import views

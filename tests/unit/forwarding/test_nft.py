@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from compiled import GROUND, INSIDE, Kernel
 from forwarded import NODE, OUTSIDE, VIP, cluster_ip, endpoint, pod, service, slice_of, table_of

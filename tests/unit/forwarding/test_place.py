@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
+from msgspec.structs import replace
 
 from forwarded import HERE, NETWORK, NODE, cluster_ip, endpoint, pod, service, slice_of
 from pierhead.api.network import Network
