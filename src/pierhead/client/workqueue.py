@@ -94,10 +94,10 @@ class WorkQueue:
                 self.add_after(key, again)
 
     def _report(self, key: str, error: Exception, tries: int) -> None:
-        """A conflict means that somebody else was faster, which is nothing to report until it goes on."""
+        """Somebody else was faster: an object changed, or went, while it was worked on. That is nothing to report until it goes on."""
         if not isinstance(error, ApiError):
             log.error("%s: %s failed", self._name, key, exc_info=error)
-        elif error.code == 409 and tries < TRIES:
+        elif error.code in (404, 409) and tries < TRIES:
             log.debug("%s: %s: %s", self._name, key, error)
         else:
             log.warning("%s: %s: %s", self._name, key, error)

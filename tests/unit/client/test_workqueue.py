@@ -9,14 +9,14 @@ from itertools import pairwise
 import pytest
 
 import virtual
-from pierhead.client.workqueue import FIRST_DELAY, Reconcile, WorkQueue
+from pierhead.client.workqueue import FIRST_DELAY, TRIES, Reconcile, WorkQueue
 from pierhead.errors import ApiError
 
 
-async def work(queue: WorkQueue, reconcile: Reconcile, done: asyncio.Event) -> None:
-    """Runs the queue until ``done``."""
+async def work(queue: WorkQueue, reconcile: Reconcile, done: asyncio.Event, patience: float = 5) -> None:
+    """Runs the queue until ``done``, at most ``patience`` virtual seconds."""
     running = asyncio.ensure_future(queue.run(reconcile))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience):
         await done.wait()
     running.cancel()
     await asyncio.wait([running])
@@ -122,6 +122,25 @@ def test_what_nobody_expected_is_logged_with_its_key(caplog: pytest.LogCaptureFi
     asyncio.run(scenario())
     assert caplog.records[0].getMessage() == "some-controller: default/web failed"
     assert caplog.records[0].exc_info
+
+
+@pytest.mark.parametrize("code", [404, 409])
+def test_that_somebody_else_was_faster_is_no_news_until_it_goes_on(code: int, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> list[int]:
+        queue, done, told = WorkQueue("some-controller"), asyncio.Event(), list[int]()
+
+        async def reconcile(key: str) -> None:
+            told.append(len(caplog.records))
+            if len(told) == TRIES + 1:
+                done.set()
+                return
+            raise ApiError(code, "NotFound", "it went")
+
+        queue.add("default/web")
+        await work(queue, reconcile, done, patience=FIRST_DELAY * 2 ** (TRIES + 1))
+        return told
+
+    assert virtual.run(scenario()) == [0] * TRIES + [1]
 
 
 def test_a_key_may_ask_to_be_looked_at_again() -> None:
