@@ -53,9 +53,7 @@ class EndpointsObjects(Loop):
         try:
             stored = await (self._client.update if current else self._client.create)(ENDPOINTS, body)
         except ApiError as error:
-            if is_ending(error):
-                return
-            if error.code != 409:
+            if error.code != 409 and not is_ending(error):
                 self._failed(service, current, error)
             raise
         self._times[key] = times

@@ -56,9 +56,7 @@ class EndpointSlices(Loop):
         try:
             await self._writer.write(found.plan, trigger=time)
         except ApiError as error:
-            if is_ending(error):
-                return
-            if error.code != 409:
+            if error.code != 409 and not is_ending(error):
                 self._failed(service, error)
             raise
         self._times[key] = times

@@ -26,7 +26,16 @@ class Loop:
 
     async def run(self) -> None:
         """Works until cancelled."""
-        await self.queue.run(self.reconcile, workers=self.workers)
+        await self.queue.run(self._attempt, workers=self.workers)
+
+    async def _attempt(self, key: str) -> float | None:
+        """What a namespace that is being deleted no longer takes is no failure: nothing has to be written there."""
+        try:
+            return await self.reconcile(key)
+        except ApiError as error:
+            if is_ending(error):
+                return None
+            raise
 
 
 @contextmanager
@@ -40,7 +49,7 @@ def accepting(code: int) -> Iterator[None]:
 
 
 def is_ending(error: ApiError) -> bool:
-    """Its namespace is being deleted: nothing new can be written there, and nothing has to be."""
+    """Its namespace is being deleted, and takes nothing new."""
     causes = (error.details or {}).get("causes") or []
     return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 

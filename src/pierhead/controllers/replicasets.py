@@ -16,7 +16,7 @@ from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
-from pierhead.controllers.loop import Loop, accepting, split
+from pierhead.controllers.loop import Loop, accepting, is_ending, split
 from pierhead.core import replicasets
 from pierhead.errors import ApiError
 
@@ -51,7 +51,7 @@ class ReplicaSets(Loop):
         except ApiError as error:
             if error.code == 409:
                 raise
-            failure = error
+            failure = None if is_ending(error) else error
         again = await self._report(found, failure)
         if failure is not None:
             raise failure
@@ -109,7 +109,8 @@ class ReplicaSets(Loop):
         try:
             stored = await self._client.create(POD, pod)
         except ApiError as error:
-            self._recorder.note(REPLICA_SET, found, "FailedCreate", f"Error creating: {error.message}")
+            if not is_ending(error):
+                self._recorder.note(REPLICA_SET, found, "FailedCreate", f"Error creating: {error.message}")
             raise
         name, revision = stored["metadata"]["name"], str(stored["metadata"]["resourceVersion"])
         self._recorder.note(REPLICA_SET, found, "SuccessfulCreate", f"Created pod: {name}", type="Normal")

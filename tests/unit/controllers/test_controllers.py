@@ -242,7 +242,11 @@ def test_in_a_namespace_that_is_going_nobody_insists(caplog: pytest.LogCaptureFi
         await scene.make(NAMESPACE, "x")
         spec = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
         await scene.make(SERVICE, "web", {"spec": spec}, namespace="x", finalizers=["example.com/x"])
+        await scene.make(REPLICA_SET, "r", replica_set(5), namespace="x")
+        by_hand = {"subsets": [{"addresses": [{"ip": "192.0.2.9"}], "ports": [{"port": 80}]}]}
+        await scene.make(ENDPOINTS, "by-hand", by_hand, namespace="x")
         await eventually(lambda: bool(scene.slices.list("x")) and scene.endpoints.get("web", "x") is not None)
+        await eventually(lambda: len(scene.pods.list("x")) == 5)
         await scene.client.delete(NAMESPACE, "x")
         await scene.gone(ENDPOINTS, "web", "x")
         await eventually(lambda: not scene.slices.list("x"))
