@@ -11,7 +11,7 @@ from forwarded import HERE, NETWORK, NODE, VIP
 from pierhead.forwarding.diff import Change, diff
 from pierhead.forwarding.nft import PROTOCOLS, Compiler, Step
 from pierhead.forwarding.nftlayout import Ground
-from pierhead.forwarding.nftmodel import Fate, Ruleset, Sent, Walk
+from pierhead.forwarding.nftmodel import Address, Fate, Ruleset, Sent, Walk
 from pierhead.forwarding.table import ForwardingTable
 from pierhead.forwarding.trace import Packet
 from pierhead.wire.nftables import Family
@@ -19,6 +19,7 @@ from pierhead.wire.nftables import Family
 INSIDE = replace(HERE, network=replace(NETWORK, mode="host"))
 """The place as a kernel's data plane sees it: loopback addresses are nothing special."""
 GROUND = Ground(Family.IP, "uid", (NODE,), NETWORK.service_ranges, NETWORK.pod_ranges)
+OWN = frozenset(map(ip_address, (NODE, VIP)))
 PICKS = 6
 
 
@@ -52,8 +53,8 @@ class Kernel:
         link = "" if packet.source == NODE else "veth1"
         source, destination = ip_address(packet.source), ip_address(packet.address)
         sent = Sent(source, destination, PROTOCOLS[packet.protocol], packet.port, link=link)
-        return Walk(self.rules, sent, lambda below: number % below, self._is_local).run()
+        return Walk(self.rules, sent, lambda below: number % below, _is_local).run()
 
-    def _is_local(self, address: object) -> bool:
-        here = ip_address(str(address))
-        return str(address) in (NODE, VIP) or any(here in found for found in NETWORK.service_ranges)
+
+def _is_local(address: Address) -> bool:
+    return address in OWN or any(address in found for found in NETWORK.service_ranges)

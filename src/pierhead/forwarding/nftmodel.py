@@ -319,17 +319,22 @@ class Walk:
         return struct.pack("!HH", packet.source_port, packet.port) + bytes(20)
 
     def _meta(self, terms: dict[int, bytes]) -> None:
-        key = number(terms[2])
         if 3 in terms:
             self._mark = int.from_bytes(self._get(number(terms[3]), 4), _HOST)
             return
-        values = {
-            Meta.MARK: self._mark.to_bytes(4, _HOST),
-            Meta.L4PROTO: bytes((self._packet.protocol,)),
-            Meta.IIFNAME: interface(self._link),
-            Meta.OIFNAME: interface("lo" if self._is_local(self._packet.destination) else ""),
-        }
-        self._put(number(terms[1]), values[Meta(key)])
+        self._put(number(terms[1]), self._met(Meta(number(terms[2]))))
+
+    def _met(self, key: Meta) -> bytes:
+        match key:
+            case Meta.MARK:
+                return self._mark.to_bytes(4, _HOST)
+            case Meta.L4PROTO:
+                return bytes((self._packet.protocol,))
+            case Meta.IIFNAME:
+                return interface(self._link)
+            case Meta.OIFNAME:
+                return interface("lo" if self._is_local(self._packet.destination) else "")
+        raise KeyError(key)
 
     def _ct(self, terms: dict[int, bytes]) -> None:
         key = Ct(number(terms[2]))
