@@ -1,4 +1,5 @@
-"""A region inside a test. Promised: a fresh one in at most 150 ms, a reset in at most 20 ms."""
+"""A region inside a test. Promised: a fresh one in at most 150 ms, the first of a process with its imports too, a reset in at most
+20 ms."""
 
 from __future__ import annotations
 
