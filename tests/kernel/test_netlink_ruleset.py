@@ -173,12 +173,12 @@ RULES = [
 
 @pytest.mark.parametrize(("table", "expressions", "shown"), RULES, ids=[shown for _, _, shown in RULES])
 def test_a_rule_is_listed(namespace: Namespace, table: Table, expressions: tuple[bytes, ...], shown: str) -> None:
-    chain = Chain(table, "rules", Base("nat", Hook.PREROUTING, -100))
+    chain = Chain(table, "first", Base("nat", Hook.PREROUTING, -100))
     sets = [there for there in (EPS, EPS6, SERVICES, COUNTS, HAIRPIN, TRAFFIC, AFFINITY) if there.table == table]
     kernel = namespace.open()
     made = [add(table), add(Chain(table, "there")), add(chain), *(add(there) for there in sets)]
     kernel.transact([*made, add(Rule(chain, expressions, "why"))])
-    listed = namespace.nft("list", "chain", table.family.name.lower(), "test", "rules").splitlines()
+    listed = namespace.nft("list", "chain", table.family.name.lower(), "test", "first").splitlines()
     assert listed[3].strip() == f'{shown} comment "why"'
 
 
