@@ -20,7 +20,6 @@ INSIDE = replace(HERE, network=replace(NETWORK, mode="host"))
 """The place as a kernel's data plane sees it: loopback addresses are nothing special."""
 GROUND = Ground(Family.IP, "uid", (NODE,), NETWORK.service_ranges, NETWORK.pod_ranges)
 OWN = frozenset(map(ip_address, (NODE, VIP)))
-PICKS = 6
 
 
 class Kernel:
@@ -44,16 +43,32 @@ class Kernel:
         return step
 
     def fates(self, packet: Packet) -> list[Fate]:
-        """What becomes of packets like this one, whatever the dice say."""
-        return [self._walk(packet, number) for number in range(PICKS)]
+        """What becomes of packets like this one, whatever the dice say: one for each number that they can show."""
+        fates: list[Fate] = []
+        dice = _Dice()
+        while len(fates) < dice.sides:
+            dice.number = len(fates)
+            fates.append(self._walk(packet, dice))
+        return fates
 
-    def _walk(self, packet: Packet, number: int) -> Fate:
+    def _walk(self, packet: Packet, dice: _Dice) -> Fate:
         if not self.sticky:
             self.rules.sets["affinity"].elements.clear()
         link = "" if packet.source == NODE else "veth1"
         source, destination = ip_address(packet.source), ip_address(packet.address)
         sent = Sent(source, destination, PROTOCOLS[packet.protocol], packet.port, link=link)
-        return Walk(self.rules, sent, lambda below: number % below, _is_local).run()
+        return Walk(self.rules, sent, dice, _is_local).run()
+
+
+class _Dice:
+    """Shows one number, and remembers how many it could have shown."""
+
+    number = 0
+    sides = 1
+
+    def __call__(self, below: int) -> int:
+        self.sides = max(self.sides, below)
+        return self.number % below
 
 
 def _is_local(address: Address) -> bool:
