@@ -56,6 +56,8 @@ INTERRUPTED = """
 import os, signal
 from pierhead.testing import Region
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who was started in the background ignores it
+
 def test_that_hangs(pierhead: Region) -> None:
     def look(_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -63,15 +65,19 @@ def test_that_hangs(pierhead: Region) -> None:
     pierhead.wait("configmaps", "never", look, timeout=60)
 """
 INTERRUPTED_EARLY = """
-import signal, threading
+import signal, sys, threading
 from pierhead.testing.life import Life
 
-signal.signal(signal.SIGALRM, signal.default_int_handler)
-signal.setitimer(signal.ITIMER_REAL, 0.002)
+def audit(event, arguments):
+    if event == "tempfile.mkdtemp":
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.addaudithook(audit)
 try:
     Life("none")
 except KeyboardInterrupt:
-    pass
+    print("interrupted")
 for thread in threading.enumerate():
     if thread is not threading.main_thread():
         thread.join(10)
@@ -122,7 +128,7 @@ def test_tests_that_are_interrupted_end_at_once_and_leave_nothing(tmp_path: Path
 def test_who_is_interrupted_while_it_begins_leaves_nothing(tmp_path: Path) -> None:
     command, variables = [sys.executable, "-c", INTERRUPTED_EARLY], os.environ | {"TMPDIR": str(tmp_path)}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert (done.stdout, done.stderr) == ("interrupted\n1\n", "")
     assert list(tmp_path.iterdir()) == []
 
 
