@@ -56,7 +56,8 @@ class Namespace:
         return ran.stdout
 
     def nft(self, *words: str) -> str:
-        return self.run("nft", *words)
+        """Protocols as numbers: older ones name them only where there is an /etc/protocols."""
+        return self.run("nft", "--numeric-protocol", *words)
 
     @contextmanager
     def another(self) -> Iterator[Namespace]:

@@ -57,7 +57,7 @@ SETS = [
     (
         Set(IP, "services", (of.IPV4_ADDR, of.INET_PROTO, of.INET_SERVICE), (of.MARK,)),
         [Element(b"\x0a\x60\x00\x01\x06\0\0\0\0\x50\0\0", mark(0x200001))],
-        "map services { type ipv4_addr . inet_proto . inet_service : mark elements = { 10.96.0.1 . tcp . 80 : 0x00200001 } }",
+        "map services { type ipv4_addr . inet_proto . inet_service : mark elements = { 10.96.0.1 . 6 . 80 : 0x00200001 } }",
     ),
     (
         Set(IP, "counts", (of.MARK,), (of.VERDICT,)),
@@ -77,7 +77,7 @@ SETS = [
     (
         Set(IP, "protocols", (of.INET_PROTO,), (of.INET_SERVICE,)),
         [Element(b"\x06", b"\x00\x50")],
-        "map protocols { type inet_proto : inet_service elements = { tcp : 80 } }",
+        "map protocols { type inet_proto : inet_service elements = { 6 : 80 } }",
     ),
     (
         Set(IP, "links", (of.IFNAME,)),
@@ -217,7 +217,7 @@ def test_a_rule_may_have_a_set_of_its_own(namespace: Namespace) -> None:
     elements = add_elements(protocols, [Element(b"\x06"), Element(b"\x11")])
     rule = Rule(chain, (x.L4PROTO.into(), x.lookup(protocols), x.verdict(x.ACCEPT)))
     namespace.open().transact([add(IP), add(chain), add(protocols), *elements, add(rule)])
-    assert "meta l4proto { tcp, udp } accept" in namespace.nft("list", "ruleset")
+    assert "meta l4proto { 6, 17 } accept" in namespace.nft("list", "ruleset")
 
 
 @pytest.mark.parametrize(
