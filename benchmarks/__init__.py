@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-NAMES = ("setup", "store", "start", "memory", "create", "get", "list", "endpoint", "floating", "proxy", "testing")
+NAMES = (
+    "setup",
+    "store",
+    "start",
+    "memory",
+    "create",
+    "get",
+    "list",
+    "endpoint",
+    "floating",
+    "proxy",
+    "testing",
+    "namespace",
+)
 
 
 class Figure(NamedTuple):

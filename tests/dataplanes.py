@@ -199,7 +199,7 @@ async def answering(address: str, port: int, name: str) -> AsyncIterator[None]:
 
     loop = asyncio.get_running_loop()
     server = await asyncio.start_server(serve, address, port)
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Echo(name), (address, port))
+    transport, _ = await loop.create_datagram_endpoint(lambda: Echo(name), (address, port))
     try:
         yield
     finally:
@@ -207,7 +207,7 @@ async def answering(address: str, port: int, name: str) -> AsyncIterator[None]:
         server.close()
 
 
-class _Echo(asyncio.DatagramProtocol):
+class Echo(asyncio.DatagramProtocol):
     def __init__(self, name: str) -> None:
         self._name = name
 

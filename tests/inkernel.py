@@ -9,10 +9,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from typing import Any
 
 from compiled import GROUND
-from dataplanes import PATIENCE, PODS, Object, SocketTalk
+from dataplanes import PATIENCE, PODS, Echo, Object, SocketTalk
 from forwarded import pod, table_of
 from namespaces import Namespace
 from pierhead.dataplane.nftables import Nftables
@@ -142,14 +141,3 @@ async def answering(sockets: Sockets, address: str, port: int, name: str) -> Asy
     finally:
         transport.close()
         server.close()
-
-
-class Echo(asyncio.DatagramProtocol):
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport: asyncio.DatagramTransport = transport
-
-    def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
-        self._transport.sendto(self._name.encode(), peer)

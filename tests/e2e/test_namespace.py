@@ -29,7 +29,7 @@ with socket.create_server(("", int(sys.argv[1]))) as server:
         server.accept()[0].sendall(b"a stranger's answer")
 """
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a network namespace for the node")
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a network namespace for the node")
 
 
 @dataclass
@@ -74,6 +74,7 @@ def machine(data_dir: Path) -> Iterator[Machine]:
         yield found
 
 
+@AS_ROOT
 def test_a_service_is_reached_from_the_machine_from_the_node_and_from_its_own_pods(tmp_path: Path) -> None:
     with machine(tmp_path / "d") as here:
         cluster_ip, floating = (
@@ -87,10 +88,17 @@ def test_a_service_is_reached_from_the_machine_from_the_node_and_from_its_own_po
         assert {here.ask(cluster_ip, 80, by=here.pod("p")).split()[0] for _ in range(12)} == pods
         assert here.ask(floating, 80).split()[0] in pods
         assert here.ask(NODE, node_port).split()[0] in pods
+        api = here.shown("kubernetes", ".spec.clusterIP")
+        version = ["curl", "--silent", "--show-error", "--max-time", "5", "--cacert", str(here.region.ca)]
+        asked = subprocess.run(
+            [*here.pod("p"), *version, f"https://{api}/version"], capture_output=True, text=True, check=True
+        )
+        assert '"gitVersion"' in asked.stdout
         here.region.kubectl("delete", "pod", "p", "q", "--wait")
         eventually(lambda: here.ask(cluster_ip, 80) == "ConnectionRefusedError", "a refusal at once")
 
 
+@AS_ROOT
 def test_nobody_who_listens_on_every_address_is_reached_through_a_service(tmp_path: Path) -> None:
     with machine(tmp_path / "d") as here, listening(here.node, 22), listening(here.enter, 22):
         cluster_ip, floating = (
@@ -103,6 +111,7 @@ def test_nobody_who_listens_on_every_address_is_reached_through_a_service(tmp_pa
                 assert here.ask(address, 22, by=by) in ("ConnectionRefusedError", "TimeoutError"), (by, address)
 
 
+@AS_ROOT
 def test_a_host_outside_reaches_nothing_of_it_through_a_machine_that_forwards(tmp_path: Path) -> None:
     with machine(tmp_path / "d") as here, neighbour(here.enter) as outside:
         forward = "echo 1 >/proc/sys/net/ipv4/ip_forward"
@@ -114,6 +123,7 @@ def test_a_host_outside_reaches_nothing_of_it_through_a_machine_that_forwards(tm
         assert here.ask(address, 9376, by=outside) == "TimeoutError"
 
 
+@AS_ROOT
 def test_the_machine_is_as_it_was_after_a_clean_end_and_after_a_killed_one(tmp_path: Path) -> None:
     options = ("--network", "namespace")
     with network_namespace(mapped=False) as enter:
@@ -130,6 +140,7 @@ def test_the_machine_is_as_it_was_after_a_clean_end_and_after_a_killed_one(tmp_p
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
 
 
+@AS_ROOT
 def test_a_machine_that_uses_the_addresses_itself_is_left_alone(tmp_path: Path) -> None:
     with network_namespace(mapped=False) as enter:
         subprocess.run([*enter, "ip", "route", "add", "10.96.5.0/24", "dev", "lo"], check=True)

@@ -74,6 +74,16 @@ with server:
     play(namespace, tmp_path, script, family)
 
 
+def test_low_ports_are_nobodys_privilege_in_a_pod(namespace: Namespace, tmp_path: Path) -> None:
+    script = """
+from subprocess import check_output
+network = Apart(node(), ends[1], directory / "pods")
+lowest = check_output([*network.attach("uid", first), "cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"])
+assert lowest == b"0\\n", lowest
+"""
+    play(namespace, tmp_path, script, "4")
+
+
 @FAMILIES
 def test_the_address_of_a_pod_that_went_is_another_s_at_once(namespace: Namespace, tmp_path: Path, family: str) -> None:
     script = """

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Range: TypeAlias = IPv4Network | IPv6Network
-Mode: TypeAlias = Literal["none", "loopback", "namespace", "host"]
+Mode: TypeAlias = Literal["none", "loopback", "namespace"]
 
 
 class Network(msgspec.Struct, frozen=True):

@@ -8,11 +8,10 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import click
 
-from pierhead.api.network import Network
+from pierhead.api.network import Mode, Network
 from pierhead.api.rules import dns1123_subdomain, label_value
 from pierhead.cli.signals import until_signalled
 from pierhead.errors import UsageError
@@ -40,9 +39,6 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or int(port) > 65535:
         raise UsageError(f"--listen {text} is not HOST:PORT", "write it like this: --listen 127.0.0.1:6443")
     return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-Mode: TypeAlias = Literal["none", "loopback", "namespace"]
 
 
 def choose_network(asked: str) -> tuple[Mode, str]:

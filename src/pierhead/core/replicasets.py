@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pierhead.api import Tree
+from pierhead.api import Tree, external
 from pierhead.api.pods import DELETION_COST
 from pierhead.api.selectors import LabelSelector, from_tree
 from pierhead.api.views import Condition, OwnerReference, Pod, ReplicaSet, ReplicaSetStatus
@@ -37,7 +37,8 @@ def selector_of(replica_set: ReplicaSet) -> LabelSelector:
 
 
 def claim(replica_set: ReplicaSet, pods: Iterable[Pod]) -> Claims:
-    """``pods``: those of its namespace that it owns or that nobody owns. One that ran to its end, or is being deleted, is not adopted."""
+    """``pods``: those of its namespace that it owns or that nobody owns. One that ran to its end, or is being deleted, is not adopted;
+    nor is an external one, which somebody registered by its name: as a replica it would be deleted to come to a number."""
     selector, uid = selector_of(replica_set), replica_set.metadata.uid
     going = replica_set.metadata.deletion_timestamp is not None
     owned, adopt, release = [], [], []
@@ -48,7 +49,7 @@ def claim(replica_set: ReplicaSet, pods: Iterable[Pod]) -> Claims:
                 owned.append(pod)
             elif owner.uid == uid and pod.metadata.deletion_timestamp is None:
                 release.append(pod)
-        elif matches and not going and is_active(pod):
+        elif matches and not going and is_active(pod) and pod.spec.runtime_class_name != external.RUNTIME_CLASS:
             adopt.append(pod)
     return Claims(tuple(owned), tuple(adopt), tuple(release))
 

@@ -112,11 +112,6 @@ def make(path: Path) -> NetworkNamespace:
     return found
 
 
-def adopt(path: Path) -> NetworkNamespace | None:
-    """The one under this name; None: there is none. A file alone is not one: its namespace went with a restart of the machine."""
-    return NetworkNamespace(path) if os.path.ismount(path) else None
-
-
 def remove(path: Path) -> None:
     """Gives up the name. The namespace goes when nobody is in it any more; its links go a little later, so whoever needs their names
     takes them away himself."""

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from pierhead.dataplane.netlink import Netlink
 from pierhead.errors import ObjectMissing
 from pierhead.node import netns
-from pierhead.node.netns import LOOPBACK, NetworkNamespace
+from pierhead.node.netns import NetworkNamespace
 from pierhead.wire import links, routes
 from pierhead.wire import netlink as wire
 from pierhead.wire.routes import Address, Route
@@ -22,6 +22,8 @@ INTERFACE: Final = "eth0"
 """The pod's end of its link."""
 GATEWAY_IP6: Final = ip_interface("fe80::1/64")
 """The node's end: in IPv6 nobody answers for an address that is on another link."""
+LOWEST_PORT: Final = "net/ipv4/ip_unprivileged_port_start"
+"""In a namespace that is a pod's alone, low ports are nobody's privilege."""
 
 
 class PodNetwork(Protocol):
@@ -53,12 +55,13 @@ class Apart:
     """A namespace for each pod, with a link to its node's, over which it reaches everything. In a few milliseconds."""
 
     def __init__(self, node: NetworkNamespace, gateway: str, directory: Path) -> None:
-        """``gateway``: the node's address, of the family that pods have. ``directory``: for this alone; what an earlier run left in it is taken away."""
+        """``gateway``: the node's address, of the family that pods have. ``directory``: for this alone; what an earlier run left in it
+        is taken away."""
         self._node, self._gateway, self._directory = node, ip_address(gateway), directory
         self._attached: dict[str, tuple[NetworkNamespace, Route]] = {}
         """With the node's route to the pod."""
         self._route: Netlink = node.open(wire.Protocol.ROUTE)
-        for path in directory.iterdir() if directory.is_dir() else ():
+        for path in list(directory.iterdir()) if directory.is_dir() else ():
             self._undo(path.name)
 
     def attach(self, pod: str, address: str) -> tuple[str, ...]:
@@ -97,6 +100,7 @@ class Apart:
         with found.open(wire.Protocol.ROUTE) as inside:
             index = links.read(inside.request(links.find(INTERFACE))[0]).index
             inside.perform(list(self._inside(index, address)))
+        found.set(LOWEST_PORT, "0")
         return found, route
 
     def _outside(self, index: int, route: Route) -> Iterator[wire.Message]:
@@ -109,7 +113,6 @@ class Apart:
         """In IPv4 the gateway is on no network of the pod's: the node answers for its address on every link."""
         six = self._gateway.version == 6
         anywhere, gateway = ip_network("::/0" if six else "0.0.0.0/0"), GATEWAY_IP6.ip if six else self._gateway
-        yield links.switch(LOOPBACK, up=True)
         yield links.switch(index, up=True)
         yield routes.add(Address(index, ip_interface(address), without_dad=six))
         yield routes.add(Route(anywhere, index, gateway, onlink=True))

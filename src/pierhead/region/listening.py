@@ -34,14 +34,17 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"cannot listen on {host}:{port}: {why}", hint) from error
 
 
-def listen_inside(settings: Settings, listener: socket.socket) -> Iterator[socket.socket]:
-    """One more where pods can reach it, if they cannot reach where ``listener`` is: the machine's end of its link to the nodes.
+def doors(settings: Settings) -> Iterator[socket.socket]:
+    """The API's sockets: where it is asked to be, then one where pods can reach it if they cannot reach that, the machine's end of its
+    link to the nodes.
 
     Raises:
         UsageError: as `listen`.
     """
+    first = listen(settings.host, settings.port)
+    yield first
     if settings.network.machine_address and not _is_wildcard(settings.host):
-        yield listen(settings.network.machine_address, listener.getsockname()[1])
+        yield listen(settings.network.machine_address, first.getsockname()[1])
 
 
 def url(host: str, listener: socket.socket) -> str:

@@ -46,19 +46,19 @@ def namespaced(network: Network, directory: Path) -> Iterator[Namespaced]:
         UsageError: the machine uses these addresses itself, or this account may not do it.
     """
     path, plan = directory / "node", _wiring(network, leftovers.mark(directory))
-    try:
-        with ExitStack() as stack:
+    with ExitStack() as stack:
+        try:
             machine = stack.enter_context(Netlink.open(Protocol.ROUTE))
             wiring.check(machine, plan)
             namespace = netns.make(path)
             stack.callback(netns.remove, path)
             wiring.lay(machine, namespace, plan)
-            stack.callback(wiring.remove, machine, plan)
-            yield Namespaced(network, namespace, directory, stack)
-    except KernelError as error:
-        raise UsageError(
-            f"--network namespace is not possible here: {error}", "be root, or write: --network loopback"
-        ) from error
+        except KernelError as error:
+            raise UsageError(
+                f"--network namespace is not possible here: {error}", "be root, or write: --network loopback"
+            ) from error
+        stack.callback(wiring.remove, machine, plan)
+        yield Namespaced(network, namespace, directory, stack)
 
 
 def _wiring(network: Network, mark: str) -> Wiring:

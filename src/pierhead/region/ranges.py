@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, ip_address, ip_network
 from itertools import combinations
-from typing import Literal
 
-from pierhead.api.network import Network, Range
+from pierhead.api.network import Mode, Network, Range
 from pierhead.api.views import Service
 from pierhead.errors import UsageError
 
@@ -40,7 +39,7 @@ def parse(option: str, text: str | None) -> tuple[Range, ...]:
 
 
 def choose(
-    mode: Literal["none", "loopback", "namespace"],
+    mode: Mode,
     *,
     services: tuple[Range, ...] = (),
     pods: tuple[Range, ...] = (),

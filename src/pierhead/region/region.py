@@ -21,7 +21,7 @@ from pierhead.core.defaultpool import Standing
 from pierhead.errors import StoreError, StoreLocked, UsageError
 from pierhead.pki.credentials import Credentials, ensure
 from pierhead.region import directory, ranges, tenure
-from pierhead.region.listening import answering, listen, listen_inside, names, url
+from pierhead.region.listening import answering, doors, names, url
 from pierhead.region.roles import Roles
 from pierhead.region.settings import Settings
 from pierhead.store.sqlite import SqliteStore
@@ -52,17 +52,16 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
         if settings.network.mode == "loopback":
             stack.enter_context(tenure.held(settings.network))
         namespace = _namespace(settings, stack)
-        listener = stack.enter_context(listen(settings.host, settings.port))
+        sockets = [stack.enter_context(door) for door in doors(settings)]
+        listener = sockets[0]
         found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
         credentials = _credentials(settings, found)
-        inner = listen_inside(settings, listener)
-        doors = [listener, *(stack.enter_context(door) for door in inner)]
         first, *others = answering(listener, settings.network)
         roles = Roles(settings, store, credentials, first, others=others, namespace=namespace)
         async with asyncio.TaskGroup() as group:
             group.create_task(roles.run())
             floating = await roles.started()
-            for door in doors:
+            for door in sockets:
                 serving = Serving(roles.app, door, certificate=credentials.certificate, key=credentials.key)
                 group.create_task(serving.run())
             ready(replace(found, floating=floating))

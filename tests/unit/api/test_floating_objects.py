@@ -14,7 +14,7 @@ from pierhead.api.kinds import FLOATING_IP, FLOATING_IP_POOL
 from pierhead.api.network import Network
 from pierhead.api.strategy import Write
 
-GROUND = Network("host", (ip_network("10.96.0.0/16"),), (ip_network("10.64.0.0/16"),), node_address="192.0.2.200")
+GROUND = Network("namespace", (ip_network("10.96.0.0/16"),), (ip_network("10.64.0.0/16"),), node_address="192.0.2.200")
 LOOPBACK = Network("loopback", (ip_network("127.96.0.0/16"),), (ip_network("127.64.0.0/16"),))
 NOW = "2026-01-02T03:04:05Z"
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from builders import pod, view
+from pierhead.api import external
 from pierhead.api.pods import DELETION_COST
 from pierhead.api.views import Pod, ReplicaSet
 from pierhead.core import replicasets
@@ -38,6 +40,13 @@ def test_pods_that_match_and_belong_to_nobody_are_adopted_those_that_match_no_mo
     found = replicasets.claim(replica_set(), pods)
     assert (names(found.owned), names(found.adopt), names(found.release)) == (["mine"], ["lost"], ["left"])
     assert names(replicasets.claim(replica_set(deleted=True), pods).adopt) == []
+
+
+def test_what_somebody_registered_is_nobodys_replica() -> None:
+    plain = pod("registered")
+    registered = replace(plain, spec=replace(plain.spec, runtime_class_name=external.RUNTIME_CLASS))
+    assert replicasets.claim(replica_set(), [registered]) == replicasets.Claims()
+    assert names(replicasets.claim(replica_set(), [plain]).adopt) == ["registered"]
 
 
 def test_what_ended_or_is_going_is_replaced() -> None:

@@ -16,7 +16,9 @@ from pierhead.forwarding.table import ServiceName
 WEB = ServiceName("default", "web")
 WIDE = Place(
     frozenset(("node-a",)),
-    Network("host", (ip_network("10.96.0.0/16"),), (ip_network("10.244.0.0/16"),), (), (ip_network("192.168.1.0/24"),)),
+    Network(
+        "namespace", (ip_network("10.96.0.0/16"),), (ip_network("10.244.0.0/16"),), (), (ip_network("192.168.1.0/24"),)
+    ),
     api=frozenset((("192.168.1.1", 6443),)),
 )
 

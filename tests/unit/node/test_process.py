@@ -443,9 +443,14 @@ def test_many_processes_start_quickly(tmp_path: Path) -> None:
 
 
 def test_a_container_that_never_stops_writing_does_not_hold_up_the_loop(tmp_path: Path) -> None:
+    """It begins when it is told to: what it says first would soon be in no log any more."""
+    go, log = tmp_path / "go", tmp_path / "0.log"
+
     async def use(container: Process) -> None:
+        go.touch()
+        await until(lambda: log.stat().st_size > 4096)
         for _ in range(50):
             async with asyncio.timeout(0.5):
                 await asyncio.sleep(0)
 
-    with_container(tmp_path, "echo up; yes", use)
+    with_container(tmp_path, f"echo up; until [ -e {go} ]; do sleep 0.01; done; yes", use)
