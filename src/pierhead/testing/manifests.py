@@ -41,7 +41,7 @@ def _documents(source: Source) -> Iterator[tuple[str, Any]]:
     if isinstance(source, Mapping):
         yield from _items("the mapping", dict(source))
         return
-    text, where = (source, "the text") if _is_text(source) else (Path(source).read_text("utf-8"), str(source))
+    text, where = (source, "the text") if _is_text(source) else (_content(source), str(source))
     try:
         found = list(yaml.safe_load_all(str(text)))
     except yaml.YAMLError as error:
@@ -49,6 +49,14 @@ def _documents(source: Source) -> Iterator[tuple[str, Any]]:
     for number, document in enumerate(found, 1):
         if document is not None:
             yield from _items(f"{where}: document {number}" if len(found) > 1 else where, document)
+
+
+def _content(source: str | Path) -> str:
+    try:
+        return Path(source).read_text("utf-8")
+    except FileNotFoundError as error:
+        why = "no such file; a manifest is a file, text of more than one line, an object of JSON, or a mapping"
+        raise FileNotFoundError(error.errno, why, str(source)) from None
 
 
 def _is_text(source: str | Path) -> bool:

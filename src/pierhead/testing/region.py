@@ -105,13 +105,14 @@ class Region:
     ) -> T:
         """Calls ``what`` with the object as it is stored, now and after its changes, until the answer is true, and answers that.
 
-        A LookupError means: not yet. So ``wait("services", "web", lambda web: web["status"]["loadBalancer"]["ingress"][0]["ip"])``
-        answers the address. While there is no object ``what`` is given an empty one: ``lambda web: not web`` waits until it is gone.
+        A LookupError, a TypeError and an AttributeError mean: not yet, for that is what a path meets where the object ends before it. So
+        ``wait("services", "web", lambda web: web["status"]["loadBalancer"]["ingress"][0]["ip"])`` answers the address. While there is no
+        object ``what`` is given an empty one: ``lambda web: not web`` waits until it is gone.
 
         ``resource``: as in URLs. ``timeout``: seconds.
 
         Raises:
-            TimeoutError: with the object as it was last.
+            TimeoutError: with the object as it was last, and the error that ``what`` met at it, which is also the cause.
             ValueError: there is no such resource.
         """
         from pierhead.testing.waiting import until

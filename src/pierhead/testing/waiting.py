@@ -15,6 +15,9 @@ from pierhead.testing.life import Life
 
 T = TypeVar("T")
 
+NOT_YET = (LookupError, TypeError, AttributeError)
+"""What a path of fields meets where the object does not have it: no such field or item, and what None says to ``[…]`` and to ``.get``."""
+
 _KINDS = {kind.plural: kind for kind in KINDS}
 _NEVER = -1
 """No revision."""
@@ -29,13 +32,20 @@ def until(life: Life, whom: tuple[str, str, str], what: Callable[[Tree], T], sec
         TimeoutError, ValueError: see ``Region.wait``.
     """
     key, deadline, revision = _key(*whom), time.monotonic() + seconds, _NEVER
+    why: Exception | None = None
     while True:
         left = deadline - time.monotonic()
         found, seen = life.call(life.stage.changed, key, revision, max(left, 0.0))
-        if seen != revision and (answer := _answer(what, found)):
-            return answer
+        if seen != revision:
+            why = None
+            try:
+                if answer := what(found):
+                    return answer
+            except NOT_YET as error:
+                why = error
         if left <= 0:
-            raise TimeoutError(f"{key} after {seconds:g} s: {_shown(found)}")
+            met = f", at which {type(why).__name__}: {why}" if why else ""
+            raise TimeoutError(f"{key} after {seconds:g} s: {_shown(found)}{met}") from why
         revision = seen
 
 
@@ -44,13 +54,6 @@ def _key(resource: str, namespace: str, name: str) -> str:
     if kind is None:
         raise ValueError(f"no resource {resource!r}; there are {', '.join(_KINDS)}")
     return f"{collection(kind, namespace)}{name}"
-
-
-def _answer(what: Callable[[Tree], T], found: Tree) -> T | None:
-    try:
-        return what(found)
-    except LookupError:
-        return None
 
 
 def _shown(found: Tree) -> str:

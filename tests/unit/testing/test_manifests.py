@@ -68,3 +68,8 @@ def test_what_is_no_object_is_refused_by_its_place(text: str, why: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"maps\.yaml"):
         read([str(tmp_path / "maps.yaml")])
+
+
+def test_what_is_neither_file_nor_text_is_told_what_a_manifest_is() -> None:
+    with pytest.raises(FileNotFoundError, match=r"a manifest is a file, text of more than one line, .*: 'hello'$"):
+        read(["hello"])
