@@ -126,7 +126,7 @@ def authorize(identity: Identity, route: Route) -> None:
         ApiError: 403.
     """
     if not may(identity, Attributes.of(route)):
-        raise _refused(identity, route)
+        raise refused(identity, route)
 
 
 def may(identity: Identity, asked: Attributes) -> bool:
@@ -154,7 +154,7 @@ def admit(identity: Identity, route: Route, obj: Tree) -> None:
         and (route.kind.group, route.kind.plural) in _OWN
         and obj["metadata"].get("name", "") != identity.node
     ):
-        raise _refused(identity, route)
+        raise refused(identity, route)
 
 
 _OWN = frozenset((kind.group, kind.plural) for kind in (NODE, LEASE, PROXY_STATUS))
@@ -176,7 +176,8 @@ def _node_may(node: str, asked: Attributes) -> bool:
     return resource == ("", "events") and not asked.subresource and asked.verb in ("create", "update", "patch")
 
 
-def _refused(identity: Identity, route: Route) -> ApiError:
+def refused(identity: Identity, route: Route) -> ApiError:
+    """The 403 of somebody who may not do this at all."""
     where = f'in the namespace "{route.namespace}"' if route.namespace else "at the cluster scope"
     who = f'User "{identity.user}" cannot {route.verb} resource'
     why = f'{who} "{route.resource}" in API group "{route.kind.group}" {where}'

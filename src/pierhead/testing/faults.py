@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pierhead.api.kinds import KINDS
+from pierhead.api.rules import too_long
+from pierhead.apiserver import auth
+from pierhead.apiserver.answer import unexpected
 from pierhead.apiserver.registry import MODIFIED
 from pierhead.apiserver.request import Request
 from pierhead.apiserver.router import Route
@@ -14,15 +17,13 @@ from pierhead.errors import (
     bad_request,
     conflict,
     expired,
-    forbidden,
-    internal,
+    invalid,
     not_found,
-    qualified,
-    subject,
 )
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
-_WHY = "the test asked for this fault"
+LARGEST_ANNOTATIONS = 256 * 1024
+"""Bytes: a limit that objects of every kind have."""
 
 
 class Fault:
@@ -93,9 +94,9 @@ def _conflict(route: Route) -> ApiError:
 
 
 def _invalid(route: Route) -> ApiError:
-    kind = route.kind
-    message = f'{qualified(kind.name, kind.group)} "{route.name}" is invalid: {_WHY}'
-    return ApiError(422, "Invalid", message, details=subject(route.name, kind.name, kind.group))
+    return invalid(
+        route.name, route.kind.name, route.kind.group, [too_long("metadata.annotations", LARGEST_ANNOTATIONS)]
+    )
 
 
 def _too_many(_: Route) -> ApiError:
@@ -114,15 +115,15 @@ def _unavailable(_: Route) -> ApiError:
 
 
 _ERRORS: Mapping[int, Callable[[Route], ApiError]] = {
-    400: lambda _: bad_request(_WHY),
+    400: lambda _: bad_request("the server rejected our request for an unknown reason"),
     401: lambda _: ApiError(401, "Unauthorized", "Unauthorized"),
-    403: lambda route: forbidden(route.name, route.kind.plural, route.kind.group, _WHY),
+    403: lambda route: auth.refused(auth.ADMIN, route),
     404: lambda route: not_found(route.name, route.kind.plural, route.kind.group),
     409: _conflict,
     410: lambda route: expired(f"The resourceVersion for the provided {route.verb} is too old."),
     422: _invalid,
     429: _too_many,
-    500: lambda _: internal(_WHY),
+    500: lambda _: unexpected(),
     503: _unavailable,
     504: _timeout,
 }

@@ -76,7 +76,15 @@ def test_the_first_of_several_that_fits_is_met() -> None:
 @pytest.mark.parametrize(
     ("verb", "code", "reason", "message"),
     [
-        ("update", 403, "Forbidden", 'services "web" is forbidden: the test asked for this fault'),
+        ("update", 400, "BadRequest", "the server rejected our request for an unknown reason"),
+        ("update", 401, "Unauthorized", "Unauthorized"),
+        (
+            "update",
+            403,
+            "Forbidden",
+            'services "web" is forbidden: User "kubernetes-admin" cannot update resource "services" in API group ""'
+            ' in the namespace "shop"',
+        ),
         ("update", 404, "NotFound", 'services "web" not found'),
         (
             "update",
@@ -86,9 +94,14 @@ def test_the_first_of_several_that_fits_is_met() -> None:
         ),
         ("create", 409, "AlreadyExists", 'services "web" already exists'),
         ("watch", 410, "Expired", "The resourceVersion for the provided watch is too old."),
-        ("update", 422, "Invalid", 'Service "web" is invalid: the test asked for this fault'),
+        (
+            "update",
+            422,
+            "Invalid",
+            'Service "web" is invalid: metadata.annotations: Too long: may not be more than 262144 bytes',
+        ),
         ("update", 429, "TooManyRequests", "Too many requests, please try again later."),
-        ("update", 500, "InternalError", "Internal error occurred: the test asked for this fault"),
+        ("update", 500, "InternalError", "Internal error occurred: the cause is in the server's log"),
         ("update", 503, "ServiceUnavailable", "the server is currently unable to handle the request"),
         (
             "update",
@@ -102,6 +115,14 @@ def test_it_says_what_the_real_server_says(verb: str, code: int, reason: str, me
     error = Fault(verb, "services", code).meets(SEEN, route(verb=verb))
     assert error
     assert (error.code, error.reason, error.message) == (code, reason, message)
+
+
+def test_an_object_that_is_refused_has_a_field_that_is_wrong() -> None:
+    error = Fault("create", "services", 422).meets(SEEN, route(verb="create"))
+    assert error
+    assert error.details
+    [cause] = error.details["causes"]
+    assert (cause["reason"], cause["field"]) == ("FieldValueTooLong", "metadata.annotations")
 
 
 def test_who_is_told_to_come_again_is_told_when() -> None:
