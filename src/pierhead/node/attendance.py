@@ -144,6 +144,9 @@ class Attendance:
         self._look.set()
 
     def failure(self, purpose: Purpose, text: str) -> None:
+        """Of one that was told to end it is no news."""
+        if self._ordered.is_set():
+            return
         self._keeper.note(self._container.name, "Unhealthy", f"{purpose.capitalize()} probe failed: {text}")
         if purpose == "readiness":
             self._look.set()

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agents import Region, alive, open_to_all, play, process, ready, shell, state
+from agents import PATIENT, Region, alive, open_to_all, play, process, ready, shell, state
 from pierhead.api import Tree
 from pierhead.api.kinds import POD
 from pierhead.node.tree import Trees
@@ -34,6 +34,29 @@ def test_a_deleted_pod_has_its_grace_period(tmp_path: Path) -> None:
         assert 0.3 <= time.monotonic() - begun < 3
 
     play(tmp_path, scene)
+
+
+def test_a_pod_that_is_told_to_end_becomes_unready_and_is_not_called_unhealthy(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    ending, leave = shared / "ending", shared / "leave"
+    look = {"exec": {"command": ["test", "!", "-e", str(ending)]}, "periodSeconds": 1, "failureThreshold": 1}
+    end = f"touch {ending}; while [ ! -e {leave} ]; do sleep 0.01; done; exit"
+
+    async def scene(region: Region) -> None:
+        container = shell(f"trap '{end}' TERM; echo up; while :; do sleep 0.01; done", readinessProbe=look | PATIENT)
+        await region.create("web", container)
+        await region.until("web", ready)
+        await region.until_said("web")
+        await region.admin.delete(POD, "web", "default", grace=300)
+        await region.until("web", lambda pod: not ready(pod))
+        leave.touch()
+        await region.until_gone("web")
+        assert "Unhealthy" not in await region.events("web", "Killing")
+
+    shared.mkdir()
+    shared.chmod(0o777)
+    open_to_all(tmp_path)
+    play(tmp_path, scene, hasty=True)
 
 
 def test_a_pod_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
