@@ -107,7 +107,7 @@ def up(
 @commands.command()
 @click.option("--data-dir", type=Folder(path_type=Path), help="The data directory given to `up`.")
 def kubeconfig(*, data_dir: Path | None) -> None:
-    """Print the kubeconfig of the region on this machine."""
+    """Print the kubeconfig of the region on this machine, whatever $KUBECONFIG names."""
     from pierhead.cli import kubeconfig as command
 
     click.echo(command.read(data_dir), nl=False)

@@ -22,9 +22,9 @@ from pierhead.region import directory
 
 Work: TypeAlias = Callable[[Client], Awaitable[None]]
 
-OURS = "name the one of the region: --kubeconfig FILE (`pierhead kubeconfig` prints it)"
+OURS = "name the one that the region's `up` said it wrote: --kubeconfig FILE"
 
-ANEW = "another region may run there now: fetch its kubeconfig anew (`pierhead kubeconfig` prints it)"
+ANEW = "another region may run there now: fetch its kubeconfig anew (`pierhead kubeconfig --data-dir DIR` prints it)"
 
 _STEPS: Mapping[int, str] = {
     400: "write it differently",

@@ -20,9 +20,12 @@ def plain(text: str) -> str:
     return text.removeprefix("fip/")
 
 
-@click.group()
-def fip() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def fip(context: click.Context) -> None:
     """Floating IPs: addresses that outsiders reach, and Services use."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @fip.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from pierhead.errors import UsageError
@@ -9,7 +10,7 @@ from pierhead.region import directory
 
 
 def read(data_dir: Path | None) -> str:
-    """The kubeconfig that ``up`` wrote.
+    """The kubeconfig that ``up`` wrote. What ``$KUBECONFIG`` names is no business of this one: it may be another cluster's.
 
     Raises:
         UsageError: no region was started there, or this account may not read it.
@@ -18,6 +19,11 @@ def read(data_dir: Path | None) -> str:
     try:
         return path.read_text()
     except FileNotFoundError as error:
-        raise UsageError(f"no region has written {path}", "start one with: pierhead up") from error
+        start = "start one with: pierhead up"
+        if data_dir:
+            hint = f"{start} --data-dir {shlex.quote(str(data_dir))}"
+        else:
+            hint = f"{start}; one with a data directory of its own: pierhead kubeconfig --data-dir DIR"
+        raise UsageError(f"no region has written {path}", hint) from error
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "run this as the account that runs `up`") from error
