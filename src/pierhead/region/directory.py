@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import msgspec
 
 from pierhead.errors import UsageError
 from pierhead.pki.credentials import Credentials
 from pierhead.pki.files import write_private
+
+LOCK = "lock"
+"""The file that says that a directory is a region's."""
 
 
 def default() -> Path:
@@ -19,22 +27,55 @@ def default() -> Path:
     return Path(state) / "pierhead"
 
 
-def prepare(directory: Path) -> None:
+class Beginning(msgspec.Struct, frozen=True):
+    """A data directory in which there was nothing yet."""
+
+    directory: Path
+    made: tuple[Path, ...]
+    """Those of itself and the directories above it that were not there either, innermost first."""
+
+    def undo(self) -> None:
+        """Leaves nothing that was not there. Only for who holds the directory's lock, which goes last."""
+        for found in sorted(self.directory.iterdir(), key=lambda path: path.name == LOCK):
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found)
+            else:
+                found.unlink()
+        for found in self.made:
+            found.rmdir()
+
+
+def prepare(directory: Path) -> Beginning | None:
     """Makes the directory with mode 0700, or checks that it is a region's, or empty, and that this account may write in it.
+    None: there is a region.
 
     Raises:
         UsageError: it cannot be made or written, or is somebody else's: closing ``/tmp`` to others would end more than a region.
     """
+    made = tuple(found for found in (directory, *directory.parents) if not found.exists())
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make {directory}: {error.strerror}", "choose another with --data-dir DIR") from error
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         raise UsageError(f"cannot write in {directory}", "choose another with --data-dir DIR")
-    if not (directory / "lock").exists() and any(directory.iterdir()):
+    known = (directory / LOCK).exists()
+    if not known and any(directory.iterdir()):
         raise UsageError(f"{directory} holds something else than a region", "choose an empty one with --data-dir DIR")
     if directory.stat().st_uid == os.geteuid():
         directory.chmod(0o700)
+    return None if known else Beginning(directory, made)
+
+
+@contextmanager
+def undone_if_refused(beginning: Beginning | None) -> Iterator[None]:
+    """A region that cannot start is no reason to leave half of one behind."""
+    try:
+        yield
+    except UsageError:
+        if beginning:
+            beginning.undo()
+        raise
 
 
 def write_kubeconfig(path: Path, url: str, credentials: Credentials) -> None:

@@ -42,12 +42,14 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
     """Runs a region until cancelled; calls ``ready`` once it serves.
 
     Raises:
-        UsageError: it cannot start: the address is taken, the data directory is locked or cannot be written, …
+        UsageError: it cannot start: the address is taken, the data directory is locked or cannot be written, …; then nothing is left of
+            a data directory that it would have been the first to use.
     """
-    directory.prepare(settings.data_dir)
+    beginning = directory.prepare(settings.data_dir)
     async with AsyncExitStack() as stack:
         store = await _open_store(settings.data_dir)
         stack.push_async_callback(store.close)
+        stack.enter_context(directory.undone_if_refused(beginning))
         ranges.check_services(settings.network, _services(store))
         if settings.network.mode == "loopback":
             stack.enter_context(tenure.held(settings.network))

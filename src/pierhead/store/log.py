@@ -109,16 +109,27 @@ class Log:
 
 def _hold(directory: Path) -> int:
     """Takes the directory for this process. The kernel gives it back when the process ends, however it ends."""
-    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path = directory / "lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.read(lock, 20).decode().strip()
         os.close(lock)
         raise StoreLocked(f"{directory} is in use by process {holder or '(unknown)'}") from None
+    if not _is_at(path, lock):  # whoever held it has removed it meanwhile, and another may have been made
+        os.close(lock)
+        return _hold(directory)
     os.ftruncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
     return lock
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _connect(path: Path) -> sqlite3.Connection:

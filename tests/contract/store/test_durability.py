@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import random
 import re
 import resource
@@ -19,6 +20,7 @@ import pytest
 
 from pierhead.errors import PreconditionFailed, StoreFailed, StoreLocked
 from pierhead.store import Absent, Entry, Event, Put
+from pierhead.store.log import Log
 from pierhead.store.sqlite import SqliteStore
 
 Reopened: TypeAlias = Callable[[], AbstractAsyncContextManager[SqliteStore]]
@@ -182,6 +184,24 @@ def test_a_second_opener_is_told_who_holds_the_directory(reopened: Reopened, tmp
             assert store.count("") == 1
 
     asyncio.run(scenario())
+
+
+def test_a_lock_that_was_removed_meanwhile_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fcntl.flock
+    taken: list[int] = []
+
+    def late(lock: int, operation: int) -> None:
+        if not taken:
+            (tmp_path / "lock").unlink()
+        taken.append(lock)
+        real(lock, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    log = Log(tmp_path)
+    assert len(taken) == 2
+    with pytest.raises(StoreLocked):
+        Log(tmp_path)
+    log.close()
 
 
 def test_files_are_their_owners_only(reopened: Reopened, tmp_path: Path) -> None:

@@ -30,6 +30,24 @@ def test_it_is_made_for_its_owner_only(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
 
 
+def test_a_beginning_that_is_undone_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for path, left in ((tmp_path / "a" / "b", tmp_path / "a"), (tmp_path / "empty", None)):
+        begun = directory.prepare(path)
+        (path / "lock").touch()
+        (path / "network").mkdir()
+        (path / "network" / "mark").touch()
+        assert begun
+        begun.undo()
+        assert not (left or path / "lock").exists()
+    assert [*tmp_path.iterdir()] == [tmp_path / "empty"]
+
+
+def test_where_a_region_is_nothing_is_to_be_undone(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    assert directory.prepare(tmp_path) is None
+
+
 def test_what_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter").touch()
     tmp_path.chmod(0o755)
