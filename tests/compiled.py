@@ -11,7 +11,8 @@ from forwarded import HERE, NETWORK, NODE, VIP
 from pierhead.forwarding.diff import Change, diff
 from pierhead.forwarding.nft import PROTOCOLS, Compiler, Step
 from pierhead.forwarding.nftlayout import Ground
-from pierhead.forwarding.nftmodel import Address, Fate, Ruleset, Sent, Walk
+from pierhead.forwarding.nftmodel import Ruleset
+from pierhead.forwarding.nftwalk import Address, Fate, Sent, Walk
 from pierhead.forwarding.table import ForwardingTable
 from pierhead.forwarding.trace import Packet
 from pierhead.wire.nftables import Family
@@ -29,7 +30,7 @@ class Kernel:
         """Without ``sticky`` each client is as if it had never been here."""
         self.sticky = sticky
         self.compiler = Compiler(ground)
-        self.rules = Ruleset(ground.family)
+        self.rules = Ruleset(self.compiler.layout.table)
         self.table = ForwardingTable()
         self.rules.apply(self.compiler.layout.skeleton())
 

@@ -9,6 +9,7 @@ import msgspec
 
 from pierhead.errors import AnswerMalformed
 from pierhead.wire.expressions import Verdict
+from pierhead.wire.instructions import Instruction, read, read_data
 from pierhead.wire.netlink import Flag, Message, attributes, each, number, string
 from pierhead.wire.nftables import ARP_HOOKS, Base, Chain, Family, Hook, Kind, Rule, Set, Table, about, header
 
@@ -80,7 +81,6 @@ def ask_generation() -> Message:
 
 # -- reading ------------------------------------------------------------------------------------------------
 
-_VERDICT_DATA: Final = 2
 _COMMENT: Final = 0
 
 
@@ -111,11 +111,16 @@ def read_rule(message: Message) -> Rule:
     return Rule(chain, (found.get(4, b""),), _remembered(found.get(7, b"")), number(_need(found, 3)))
 
 
+def read_instructions(message: Message) -> tuple[Instruction, ...]:
+    """What a rule does, from the answers to ``dump_rules``, and from the message by which it is made."""
+    return read(_terms(message).get(4, b""))
+
+
 def read_elements(message: Message) -> Iterator[Held]:
     """From the answers to ``dump_elements`` and ``find_elements``."""
     for _, listed in each(_terms(message).get(3, b"")):
         found = attributes(listed)
-        data = _read_data(found[2]) if 2 in found else None
+        data = read_data(found[2]) if 2 in found else None
         timeout, expires = number(found.get(4, b"")), number(found.get(5, b""))
         yield Held(_need(attributes(_need(found, 1)), 1), data, timeout, expires, *_counted(found))
 
@@ -168,14 +173,6 @@ def _read_base(family: Family, found: dict[int, bytes]) -> Base:
         raise AnswerMalformed(f"hook {point}")
     priority = int.from_bytes(_need(hook, 2), "big", signed=True)
     return Base(string(_need(found, 7)), Hook(point), priority, drops=number(found.get(5, b"\1")) == 0)
-
-
-def _read_data(data: bytes) -> bytes | Verdict:
-    found = attributes(data)
-    if _VERDICT_DATA not in found:
-        return _need(found, 1)
-    said = attributes(found[_VERDICT_DATA])
-    return Verdict(int.from_bytes(_need(said, 1), "big", signed=True), string(said.get(2, b"")))
 
 
 def _counted(found: dict[int, bytes]) -> tuple[int, int]:
