@@ -34,14 +34,14 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"cannot listen on {host}:{port}: {why}", hint) from error
 
 
-def doors(settings: Settings) -> Iterator[socket.socket]:
-    """The API's sockets: where it is asked to be, then one where pods can reach it if they cannot reach that, the machine's end of its
-    link to the nodes.
+def doors(settings: Settings, first: socket.socket | None = None) -> Iterator[socket.socket]:
+    """The API's sockets: where it is asked to be (``first``: it is open already), then one where pods can reach it if they cannot reach
+    that, the machine's end of its link to the nodes.
 
     Raises:
         UsageError: as `listen`.
     """
-    first = listen(settings.host, settings.port)
+    first = first or listen(settings.host, settings.port)
     yield first
     if settings.network.machine_address and not _is_wildcard(settings.host):
         yield listen(settings.network.machine_address, first.getsockname()[1])

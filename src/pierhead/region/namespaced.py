@@ -13,22 +13,28 @@ from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
 from pierhead.errors import KernelError, UsageError
 from pierhead.forwarding.nftlayout import Ground
+from pierhead.forwarding.place import Place
 from pierhead.node import leftovers, netns, wiring
 from pierhead.node.netns import NetworkNamespace
 from pierhead.node.podnetwork import Apart
 from pierhead.node.wiring import UPLINK, Side, Wiring
+from pierhead.region.placement import place
+from pierhead.region.settings import Settings
 from pierhead.wire.netlink import Protocol
 from pierhead.wire.nftables import Family
 
 
 class Namespaced:
-    """The namespace of a region's nodes while it runs."""
+    """The namespace of a region's nodes while it runs. A `Terrain`."""
 
-    def __init__(self, network: Network, namespace: NetworkNamespace, directory: Path, stack: ExitStack) -> None:
-        self._network, self._namespace, self._directory, self._stack = network, namespace, directory, stack
+    def __init__(self, settings: Settings, namespace: NetworkNamespace, directory: Path, stack: ExitStack) -> None:
+        self._network, self._namespace, self._directory, self._stack = settings.network, namespace, directory, stack
+        self.groups = (place(settings.network, settings.zones, settings.node_name),)
 
-    def dataplane(self, owner: str) -> Nftables:
-        """``owner``: the region's uid."""
+    def network(self, node: str) -> Network:
+        return self._network
+
+    def dataplane(self, place: Place, owner: str) -> Nftables:
         return Nftables([_ground(self._network, owner)], self._namespace.open(Protocol.NETFILTER))
 
     def pods(self, node: str) -> Apart:
@@ -39,13 +45,14 @@ class Namespaced:
 
 
 @contextmanager
-def namespaced(network: Network, directory: Path) -> Iterator[Namespaced]:
-    """Makes what the nodes stand on, and leaves the machine as it was. ``directory``: for this alone.
+def namespaced(settings: Settings) -> Iterator[Namespaced]:
+    """Makes what the nodes stand on, and leaves the machine as it was.
 
     Raises:
         UsageError: the machine uses these addresses itself, or this account may not do it.
     """
-    path, plan = directory / "node", _wiring(network, leftovers.mark(directory))
+    directory = settings.data_dir / "network"
+    path, plan = directory / "node", _wiring(settings.network, leftovers.mark(directory))
     with ExitStack() as stack:
         try:
             machine = stack.enter_context(Netlink.open(Protocol.ROUTE))
@@ -58,7 +65,7 @@ def namespaced(network: Network, directory: Path) -> Iterator[Namespaced]:
                 f"--network namespace is not possible here: {error}", "be root, or write: --network loopback"
             ) from error
         stack.callback(wiring.remove, machine, plan)
-        yield Namespaced(network, namespace, directory, stack)
+        yield Namespaced(settings, namespace, directory, stack)
 
 
 def _wiring(network: Network, mark: str) -> Wiring:

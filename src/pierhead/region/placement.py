@@ -1,4 +1,4 @@
-"""The nodes of this process: one for each zone, each with a name and a part of the pod range that are its own."""
+"""The nodes of this process, each with a name and a part of the pod range that are its own."""
 
 from __future__ import annotations
 
@@ -36,6 +36,17 @@ def place(network: Network, zones: Sequence[str], name: str = "") -> tuple[Place
         return (Placed(name or ALONE, zones[0], parts[0]),)
     base = name or SEVERAL
     return tuple(Placed(f"{base}-{zone}", zone, part) for zone, part in zip(zones, parts, strict=False))
+
+
+def numbered(network: Network, zones: Sequence[str]) -> tuple[Placed, ...]:
+    """A node for each of these zones, which may come more than once: node-1, node-2 and so on.
+
+    Raises:
+        UsageError: as `place`.
+    """
+    parts = _parts(network.pod_ranges[0], len(zones))
+    every = enumerate(zip(zones, parts, strict=False), 1)
+    return tuple(Placed(f"{SEVERAL}-{number}", zone, part) for number, (zone, part) in every)
 
 
 def _parts(whole: Range, count: int) -> list[Range]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -24,10 +24,8 @@ from pierhead.region import directory, ranges, tenure
 from pierhead.region.listening import answering, doors, names, url
 from pierhead.region.roles import Roles
 from pierhead.region.settings import Settings
+from pierhead.region.terrain import Flat, Terrain
 from pierhead.store.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from pierhead.region.namespaced import Namespaced
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -38,8 +36,15 @@ class Ready(msgspec.Struct, frozen=True):
     floating: Standing = msgspec.field(default_factory=Standing)
 
 
-async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None:
-    """Runs a region until cancelled; calls ``ready`` once it serves.
+async def run_region(
+    settings: Settings,
+    ready: Callable[[Ready], None],
+    *,
+    lay: Callable[[Settings], AbstractContextManager[Terrain]] | None = None,
+    opened: socket.socket | None = None,
+) -> None:
+    """Runs a region until cancelled; calls ``ready`` once it serves. ``lay`` makes what its nodes stand on, by default what the
+    network's mode says; ``opened``: the API's socket, where somebody has made it already.
 
     Raises:
         UsageError: it cannot start: the address is taken, the data directory is locked or cannot be written, …; then nothing is left of
@@ -53,13 +58,13 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
         ranges.check_services(settings.network, _services(store))
         if settings.network.mode == "loopback":
             stack.enter_context(tenure.held(settings.network))
-        namespace = _namespace(settings, stack)
-        sockets = [stack.enter_context(door) for door in doors(settings)]
+        terrain = stack.enter_context((lay or _laid)(settings))
+        sockets = [stack.enter_context(door) for door in doors(settings, opened)]
         listener = sockets[0]
         found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
         credentials = _credentials(settings, found)
         first, *others = answering(listener, settings.network)
-        roles = Roles(settings, store, credentials, first, others=others, namespace=namespace)
+        roles = Roles(settings, store, credentials, first, others=others, terrain=terrain)
         async with asyncio.TaskGroup() as group:
             group.create_task(roles.run())
             floating = await roles.started()
@@ -69,12 +74,12 @@ async def run_region(settings: Settings, ready: Callable[[Ready], None]) -> None
             ready(replace(found, floating=floating))
 
 
-def _namespace(settings: Settings, stack: AsyncExitStack) -> Namespaced | None:
+def _laid(settings: Settings) -> AbstractContextManager[Terrain]:
     if settings.network.mode != "namespace":
-        return None
+        return nullcontext(Flat(settings))
     from pierhead.region.namespaced import namespaced
 
-    return stack.enter_context(namespaced(settings.network, settings.data_dir / "network"))
+    return namespaced(settings)
 
 
 async def _open_store(data_dir: Path) -> SqliteStore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +23,13 @@ from pierhead.forwarding.place import Place
 from pierhead.node.server import NodeServer
 from pierhead.pki.credentials import Credentials
 from pierhead.region.nodes import Nodes
-from pierhead.region.placement import Placed, place
+from pierhead.region.placement import Placed
 from pierhead.region.settings import Settings
+from pierhead.region.terrain import Flat, Terrain
 from pierhead.store import Store
 
 if TYPE_CHECKING:
-    from pierhead.dataplane.dataplane import DataPlane
     from pierhead.node.agent import NodeAgent
-    from pierhead.region.namespaced import Namespaced
 
 
 class Roles:
@@ -48,18 +47,17 @@ class Roles:
         *,
         others: Iterable[tuple[str, int]] = (),
         gate: Gate = open_gate,
-        namespace: Namespaced | None = None,
+        terrain: Terrain | None = None,
     ) -> None:
-        """``others``: where the API answers besides; no Service may lead there. ``namespace``: where the nodes are in mode
-        ``namespace``."""
+        """``others``: where the API answers besides; no Service may lead there. ``terrain``: by default `Flat`."""
         self._settings = settings
         self._store = store
         self._credentials = credentials
         self._address = address
         self._api = frozenset((address, *others))
-        self._namespace = namespace
+        self._terrain = terrain or Flat(settings)
         self._nodes = Nodes()
-        self._placed = _placed(settings)
+        self._placed = [node for group in self._terrain.groups for node in group]
         self._tokens = {node.name: secrets.token_urlsafe(32) for node in self._placed}
         self._started = asyncio.Event()
         self._floating = Standing()
@@ -73,7 +71,7 @@ class Roles:
     async def run(self) -> None:
         """Works until cancelled; may be run again, over whatever the store holds by then.
 
-        The proxy ends after the node: a pod that is told to end may finish what it is answering.
+        The proxies end after the nodes: a pod that is told to end may finish what it is answering.
         """
         self._started.clear()
         network = self._settings.network
@@ -84,7 +82,8 @@ class Roles:
             carrying.create_task(informers.run())
             if self._placed:
                 await self._remove_vanished(client)
-                carrying.create_task(self._proxy(informers))
+            for group in self._terrain.groups:
+                carrying.create_task(self._proxy(group, informers))
             async with asyncio.TaskGroup() as working:
                 controllers = Controllers(client, informers, network, address=self._address)
                 working.create_task(controllers.run())
@@ -108,58 +107,43 @@ class Roles:
     async def _remove_vanished(self, client: Client) -> None:
         from pierhead.region import vanished
 
-        await vanished.remove(client, self._store, self._homes, tuple(self._tokens))
+        reporting = [group[0].name for group in self._terrain.groups]
+        await vanished.remove(client, self._store, self._homes, present=self._tokens, reporting=reporting)
 
     def _agent(self, node: Placed, informers: Informers) -> NodeAgent:
         from pierhead.node.agent import NodeAgent
 
         settings = self._settings
         return NodeAgent(
-            self._client(node.name), informers, settings.network,
+            self._client(node.name), informers, self._terrain.network(node.name),
             name=node.name, zone=node.zone, region=settings.region, pod_range=node.pod_range,
             directory=self._homes / node.name, root_pods=settings.root_pods, api=self._api,
-            pods=self._namespace.pods(node.name) if self._namespace else None,
+            pods=self._terrain.pods(node.name),
         )  # fmt: skip
 
     def _client(self, node: str, manager: str = "pierhead") -> Client:
         return Client(InProcess(self.app, self._tokens[node]), manager)
 
-    async def _proxy(self, informers: Informers) -> None:
-        """The one service proxy of this process's nodes. It reports as the first of them."""
+    async def _proxy(self, group: Sequence[Placed], informers: Informers) -> None:
+        """The service proxy of the nodes of one group. It reports as the first of them."""
         from pierhead.dataplane.proxier import Proxier
 
-        name = self._placed[0].name
+        name, uid = group[0].name, self._store.uid
         client = self._client(name, "pierhead-proxy")
-        zones = frozenset(node.zone for node in self._placed)
-        ground = Place(frozenset(self._tokens), self._settings.network, zones, self._api)
+        nodes, zones = frozenset(node.name for node in group), frozenset(node.zone for node in group)
+        place = Place(nodes, self._terrain.network(name), zones, self._api)
         recorder = Recorder(client, "pierhead-proxy", name)
-        dataplane = self._dataplane(ground)
+        dataplane = self._terrain.dataplane(place, uid)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(recorder.run())
-                proxier = Proxier(
-                    client, informers, dataplane, ground, name=name, store=self._store.uid, recorder=recorder
-                )
-                group.create_task(proxier.run())
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(recorder.run())
+                proxier = Proxier(client, informers, dataplane, place, name=name, store=uid, recorder=recorder)
+                tasks.create_task(proxier.run())
         finally:
             await dataplane.close()
-
-    def _dataplane(self, ground: Place) -> DataPlane:
-        if self._namespace:
-            return self._namespace.dataplane(self._store.uid)
-        from pierhead.dataplane.userspace import Userspace
-
-        return Userspace(ground)
 
 
 def _way(agent: NodeAgent) -> InProcess:
     """To a node of this process. Its token is known here and nowhere else."""
     token = secrets.token_urlsafe(32)
     return InProcess(NodeServer(agent, token), token)
-
-
-def _placed(settings: Settings) -> tuple[Placed, ...]:
-    """No node without a network."""
-    if settings.network.mode == "none":
-        return ()
-    return place(settings.network, settings.zones, settings.node_name)

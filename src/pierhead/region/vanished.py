@@ -2,7 +2,7 @@
 
 Nobody will ever speak for them again, so their pods' processes are ended, their pods and Nodes removed, as an administrator
 does with a machine that is gone for good. What a ReplicaSet keeps then starts elsewhere at once. An external pod ran nowhere here: it
-stays, and is for another node to look at. Of the proxies' reports only that of the one proxy which runs now is left.
+stays, and is for another node to look at. Of the proxies' reports only those of proxies which run now are left.
 
 The directory of a node goes last, so that whatever ends this on the way, the next start does the rest.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,16 +30,19 @@ from pierhead.store import AtRevision, Put, Store
 log = logging.getLogger(__name__)
 
 
-async def remove(client: Client, store: Store, home: Path, present: Sequence[str]) -> None:
-    """``home`` holds a directory for each node that ever ran here, named after it; ``present``: those that run now, first the one
-    for which their proxy reports."""
+async def remove(
+    client: Client, store: Store, home: Path, *, present: Collection[str], reporting: Collection[str]
+) -> None:
+    """``home`` holds a directory for each node that ever ran here, named after it; ``present``: those that run now;
+    ``reporting``: those of them for which a proxy reports."""
     for directory in await asyncio.to_thread(_others, home, present):
         log.warning("node %s is no longer part of this region: it is removed, and the pods it ran", directory.name)
         await leftovers.end(leftovers.mark(directory))
         await _forget(client, store, directory.name)
         await asyncio.to_thread(shutil.rmtree, directory)
-    for name in present[1:]:
-        await _delete(client.delete(PROXY_STATUS, name))
+    for name in present:
+        if name not in reporting:
+            await _delete(client.delete(PROXY_STATUS, name))
 
 
 def _others(home: Path, present: Collection[str]) -> list[Path]:

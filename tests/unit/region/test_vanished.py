@@ -70,7 +70,7 @@ def test_what_ran_on_it_ends_and_what_runs_elsewhere_waits_for_another_node(tmp_
     async def scenario(found: Inside) -> None:
         await populate(found, tmp_path)
         before = await found.client.get(POD, "db-old", "default")
-        await vanished.remove(found.client, found.store, tmp_path, ["here"])
+        await vanished.remove(found.client, found.store, tmp_path, present=["here"], reporting=["here"])
         assert await names(found) == LEFT
         assert await names(found, NODE) == await names(found, PROXY_STATUS) == ["here"]
         after = await found.client.get(POD, "db-old", "default")
@@ -108,7 +108,7 @@ def test_no_registration_is_lost_wherever_it_is_killed(tmp_path: Path) -> None:
         with pytest.MonkeyPatch.context() as patched:
             killed_before(write, found, patched)
             try:
-                await vanished.remove(found.client, found.store, home, ["here"])
+                await vanished.remove(found.client, found.store, home, present=["here"], reporting=["here"])
             except (ApiError, StoreFailed):
                 return False
             return True
@@ -116,7 +116,7 @@ def test_no_registration_is_lost_wherever_it_is_killed(tmp_path: Path) -> None:
     async def scenario(found: Inside, write: int) -> bool:
         finished = await lives(found, tmp_path, write)
         assert {"db-old", "kept-old"} < set(await names(found))
-        await vanished.remove(found.client, found.store, tmp_path, ["here"])
+        await vanished.remove(found.client, found.store, tmp_path, present=["here"], reporting=["here"])
         assert await names(found) == LEFT
         assert "nodeName" not in (await found.client.get(POD, "db-old", "default"))["spec"]
         assert await names(found, NODE) == ["here"]
@@ -135,7 +135,7 @@ def test_a_change_meanwhile_is_not_written_over(tmp_path: Path, monkeypatch: pyt
         get, stale = found.store.get, [found.store.get(key)]
         await found.client.patch(POD, "db-old", {"metadata": {"labels": {"a": "b"}}}, "default")
         monkeypatch.setattr(found.store, "get", lambda asked: stale.pop() if asked == key and stale else get(asked))
-        await vanished.remove(found.client, found.store, tmp_path, ["here"])
+        await vanished.remove(found.client, found.store, tmp_path, present=["here"], reporting=["here"])
         assert not stale
         after = await found.client.get(POD, "db-old", "default")
         assert after["metadata"]["labels"] == {"app": "db", "a": "b"}
