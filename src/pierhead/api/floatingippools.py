@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 
 from pierhead.api import Tree
 from pierhead.api.addressranges import AddressRange, of_network, parse, range_causes
@@ -15,7 +16,6 @@ from pierhead.api.rules import (
     invalid_values,
     label_value,
     non_negative,
-    ordinary_address,
     required,
     too_many,
 )
@@ -26,6 +26,17 @@ RANGES = "spec.ranges"
 MOST_RANGES = 256
 LARGEST_COUNT = 2**63 - 1
 """What an int64 holds: an IPv6 pool may have more addresses than that."""
+
+LOOPBACK = ("may not be in the loopback range (127.0.0.0/8, ::1/128)", "127.0.0.0/8", "::1/128")
+NEVER = (
+    ("may not be in the unspecified range (0.0.0.0/8, ::/128)", "0.0.0.0/8", "::/128"),
+    ("may not be a broadcast address (127.255.255.255, 255.255.255.255)", "127.255.255.255/32", "255.255.255.255/32"),
+    ("may not be in the link-local range (169.254.0.0/16, fe80::/10)", "169.254.0.0/16", "fe80::/10"),
+    ("may not be in the multicast range (224.0.0.0/4, ff00::/8)", "224.0.0.0/4", "ff00::/8"),
+    ("may not be in the reserved range (240.0.0.0/4)", "240.0.0.0/4"),
+    ("may not be in the range of IPv4-mapped addresses (::ffff:0:0/96)", "::ffff:0:0/96"),
+)
+"""What no host can be told to have, whatever the network (RFC 6890), and where that is so."""
 
 
 class FloatingIPPoolStrategy(Strategy):
@@ -101,9 +112,10 @@ def _of_the_region(network: Network) -> Iterator[tuple[str, AddressRange]]:
 
 
 def _unsuitable(found: AddressRange, network: Network) -> list[str]:
-    """Loopback addresses are of use only where the whole region lives there, or nothing is ever sent."""
-    local = network.mode in ("loopback", "none")
-    return list(dict.fromkeys(text for end in found.ends for text in ordinary_address(str(end), loopback=local)))
+    """Why nobody can have some of these addresses. Loopback addresses are of use only where the whole region lives there, or nothing is
+    ever sent."""
+    unfit = NEVER if network.mode in ("loopback", "none") else (*NEVER, LOOPBACK)
+    return [text for text, *blocks in unfit if any(found.overlaps(of_network(ip_network(block))) for block in blocks)]
 
 
 def _zones(zones: list[str]) -> list[Cause]:

@@ -164,12 +164,29 @@ def test_a_new_pool_is_of_this_region_and_wholly_free() -> None:
         (["10.64.0.9"], ['spec.ranges[0]: Invalid value: "10.64.0.9": overlaps the range of pods (10.64.0.0/16)']),
         (["192.0.2.128/25"], ['spec.ranges[0]: Invalid value: "192.0.2.128/25": overlaps the address of the node (192.0.2.200)']),
         (["127.99.0.9"], ['spec.ranges[0]: Invalid value: "127.99.0.9": may not be in the loopback range (127.0.0.0/8, ::1/128)']),
-        (["0.0.0.0"], ['spec.ranges[0]: Invalid value: "0.0.0.0": may not be unspecified (0.0.0.0)']),
+        (["0.0.0.0"], ['spec.ranges[0]: Invalid value: "0.0.0.0": may not be in the unspecified range (0.0.0.0/8, ::/128)']),
+        (["192.0.2.7", "240.0.0.1"], ['spec.ranges[1]: Invalid value: "240.0.0.1": may not be in the reserved range (240.0.0.0/4)']),
+        (["224.0.1.9"], ['spec.ranges[0]: Invalid value: "224.0.1.9": may not be in the multicast range (224.0.0.0/4, ff00::/8)']),
+        (["ff05::/112"], ['spec.ranges[0]: Invalid value: "ff05::/112": may not be in the multicast range (224.0.0.0/4, ff00::/8)']),
         (["169.254.3.0/24"], ['spec.ranges[0]: Invalid value: "169.254.3.0/24": may not be in the link-local range (169.254.0.0/16, fe80::/10)']),
     ],
 )  # fmt: skip
 def test_what_a_pool_cannot_give_out(ranges: list[str], refused: list[str]) -> None:
     assert created(FLOATING_IP_POOL, {"ranges": ranges})[1] == refused
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("255.255.255.255", ["broadcast", "reserved"]),
+        ("126.0.0.1-128.0.0.1", ["broadcast", "loopback"]),
+        ("::-::1:0:0:0", ["unspecified", "IPv4-mapped", "loopback"]),
+    ],
+)
+def test_each_reason_against_a_range_is_given_also_where_only_its_middle_is_unfit(text: str, words: list[str]) -> None:
+    refused = created(FLOATING_IP_POOL, {"ranges": [text]})[1]
+    assert len(refused) == len(words)
+    assert all(word in why for word, why in zip(words, refused, strict=True))
 
 
 def test_a_region_inside_loopback_gives_out_loopback_addresses() -> None:
