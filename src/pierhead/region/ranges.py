@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
 from itertools import combinations
 
 from pierhead.api.network import Mode, Network, Range
@@ -17,6 +17,8 @@ LOOPBACK_FLOATING = IPv4Network("127.99.0.0/24")
 CLUSTER_SERVICES = IPv4Network("10.96.0.0/16")
 NAMESPACE_PODS = IPv4Network("10.244.0.0/16")
 NAMESPACE_FLOATING = IPv4Network("10.99.0.0/24")
+EXAMPLES = {"--pod-cidr": LOOPBACK_PODS, "--floating-cidr": "192.0.2.10/32", "--endpoint-cidrs": "192.0.2.0/24"}
+"""Of an option that takes ranges, in the mode that is there without asking; of Services unless said otherwise."""
 MACHINE, NODE = "10.97.0.1", "10.97.0.2"
 """The two ends of the link between the machine and its nodes."""
 
@@ -32,10 +34,19 @@ def parse(option: str, text: str | None) -> tuple[Range, ...]:
         try:
             found.append(ip_network(part.strip()))
         except ValueError as error:
-            raise UsageError(
-                f"{option}: {error}", f"write a range such as 10.96.0.0/16: {option} 10.96.0.0/16"
-            ) from error
+            raise UsageError(f"{option}: {error}", _instead(option, part.strip())) from error
     return tuple(found)
+
+
+def _instead(option: str, text: str) -> str:
+    """What somebody may have meant who wrote what is no range."""
+    try:
+        found = ip_interface(text)
+    except ValueError:
+        example = EXAMPLES.get(option, LOOPBACK_SERVICES)
+        return f"write a range such as {example}: {option} {example}"
+    one = ip_network(found.ip)
+    return f"for the whole range write {option} {found.network}, for the one address {option} {one}"
 
 
 def choose(

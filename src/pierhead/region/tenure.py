@@ -71,10 +71,10 @@ def held(network: Network) -> Iterator[None]:
 
 
 def _advice() -> str:
-    """Names ranges that nobody has now."""
+    """Names ranges that nobody has now; the port is most likely another region's as well."""
     for found in map(part, ADVISED):
         with suppress(Taken), _all_of(found):
-            return f"give this one ranges of its own: {' '.join(found.options)}"
+            return f"give this one ranges and a port of its own: {' '.join(found.options)} --listen 127.0.0.1:0"
     return "end one that nobody needs"
 
 

@@ -120,6 +120,22 @@ def test_what_is_not_a_range_is_named_with_its_option(text: str) -> None:
         ranges.parse("--pod-cidr", text)
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "step"),
+    [
+        ("--floating-cidr", "192.0.2.10/24", "--floating-cidr 192.0.2.0/24, for the one address --floating-cidr 192.0.2.10/32"),
+        ("--floating-cidr", "192.0.2.10-192.0.2.20", "--floating-cidr 192.0.2.10/32"),
+        ("--service-cidr", "ten", "--service-cidr 127.96.0.0/16"),
+        ("--pod-cidr", "ten", "--pod-cidr 127.64.0.0/16"),
+    ],
+)  # fmt: skip
+def test_the_next_step_is_one_that_this_option_takes(option: str, text: str, step: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ranges.parse(option, text)
+    assert caught.value.hint.endswith(step)
+    assert ranges.parse(option, step.rpartition(" ")[2])
+
+
 def test_a_prefix_for_ipv6_services_has_a_limit() -> None:
     with pytest.raises(UsageError, match="too large"):
         ranges.choose("none", services=ranges.parse("--service-cidr", "fd00::/48"))

@@ -54,9 +54,11 @@ def test_a_range_of_another_region_is_refused_with_the_line_to_type(monkeypatch:
     with tenure.held(NETWORK):
         why, step = why_not(ranges.choose("loopback", services=(BESIDE.services,), pods=(PART.pods,)))
         assert why == f"another region on this machine has {PART.pods}"
-        words = step.removeprefix("give this one ranges of its own: ").split()
-        assert words[::2] == ["--service-cidr", "--pod-cidr", "--floating-cidr"]
-        services, pods, floating = (ip_network(text) for text in words[1::2])
+        words = step.removeprefix("give this one ranges and a port of its own: ").split()
+        assert words[::2] == ["--service-cidr", "--pod-cidr", "--floating-cidr", "--listen"]
+        *options, listen = words[1::2]
+        assert listen == "127.0.0.1:0"
+        services, pods, floating = map(ip_network, options)
         with tenure.held(ranges.choose("loopback", services=(services,), pods=(pods,), floating=(floating,))):
             pass
         monkeypatch.setattr(tenure, "ADVISED", ())
