@@ -21,15 +21,17 @@ from pierhead.errors import PierheadError
 from pierhead.node import netns, wiring
 from pierhead.node.podnetwork import Apart
 from pierhead.node.wiring import Side, Wiring
-from pierhead.wire import links
+from pierhead.wire import links, routes
 from pierhead.wire.netlink import Protocol
 
-directory, six = Path(sys.argv[1]), sys.argv[2] == "6"
+directory, family, six = Path(sys.argv[1]), sys.argv[2], sys.argv[2] == "6"
 machine = Netlink.open(Protocol.ROUTE)
 ends = ("fd00:97::1", "fd00:97::2") if six else ("10.97.0.1", "10.97.0.2")
 services, pods = map(ip_network, ("fd00:96::/112", "fd00:244::/112") if six else ("10.96.0.0/16", "10.244.0.0/16"))
 plan = Wiring("ph-test", (Side(*map(ip_address, ends), (services,), (services, pods)),))
 first, second = str(pods[1]), str(pods[2])
+elsewhere = ip_network("fd00:5::/112" if six else "10.5.0.0/16")
+other = Wiring("ph-test", (Side(*map(ip_address, ends), (pods,), (pods,), (elsewhere,)),))
 
 def names():
     return [link.name for link in map(links.read, machine.request(links.dump()))]
@@ -98,15 +100,15 @@ assert list((directory / "pods").iterdir()) == []
 
 
 @FAMILIES
-def test_what_a_killed_run_left_is_replaced_and_a_clean_end_leaves_nothing(
+def test_a_pod_that_a_killed_run_left_is_replaced_and_a_clean_end_leaves_nothing(
     namespace: Namespace, tmp_path: Path, family: str
 ) -> None:
     script = """
 before = names()
-Apart(node(), ends[1], directory / "pods").attach("left", first)
+made = node()
+Apart(made, ends[1], directory / "pods").attach("left", first)
 assert "ph-test" in names()
-again = Apart(node(), ends[1], directory / "pods")
-assert list((directory / "pods").iterdir()) == []
+again = Apart(made, ends[1], directory / "pods")
 again.attach("left", first)
 again.close()
 wiring.remove(machine, plan)
@@ -115,6 +117,40 @@ netns.remove(directory / "node")
 assert names() == before
 assert list(directory.iterdir()) == []
 assert str(directory) not in Path("/proc/self/mounts").read_text()
+"""
+    play(namespace, tmp_path, script, family)
+
+
+@FAMILIES
+def test_what_is_right_of_a_link_stays_and_the_rest_is_mended(
+    namespace: Namespace, tmp_path: Path, family: str
+) -> None:
+    """Told by the indexes: a link that was made anew has others."""
+    script = """
+def seen(kernel):
+    there = [(link.index, link.name, link.up) for link in map(links.read, kernel.request(links.dump())) if link.name != "lo"]
+    addresses = {a for a in map(routes.read_address, kernel.request(routes.dump_addresses())) if not a.interface.is_link_local}
+    ours = {r for r in map(routes.read_route, kernel.request(routes.dump_routes(int(family)))) if r and r.protocol == routes.STATIC}
+    return there, addresses, ours
+
+made = node()
+with made.open(Protocol.ROUTE) as inside:
+    ends_before = seen(machine), seen(inside)
+    index = ends_before[0][0][0][0]
+    wiring.lay(machine, made, plan)
+    assert (seen(machine), seen(inside)) == ends_before
+    machine.perform([routes.delete(next(r for r in ends_before[0][2] if r.destination == services))])
+    machine.perform([routes.add(routes.Route(elsewhere, index))])
+    inside.perform([links.switch("up0", up=False)])
+    assert (seen(machine), seen(inside)) != ends_before
+    wiring.lay(machine, made, plan)
+    assert (seen(machine), seen(inside)) == ends_before
+    wiring.lay(machine, made, other)
+    wiring.lay(machine, made, plan)
+    assert (seen(machine), seen(inside)) == ends_before
+    inside.perform([links.delete("up0")])
+    wiring.lay(machine, made, plan)
+    assert [part[1:] for part in seen(machine)[0]] == [part[1:] for part in ends_before[0][0]]
 """
     play(namespace, tmp_path, script, family)
 

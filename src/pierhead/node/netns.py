@@ -112,9 +112,20 @@ def make(path: Path) -> NetworkNamespace:
     return found
 
 
+def find(path: Path) -> NetworkNamespace | None:
+    """The one that is kept under this name, by an earlier run for one."""
+    return NetworkNamespace(path) if os.path.ismount(path) else None
+
+
+def remove_below(directory: Path) -> None:
+    """Gives up every name in a folder and in those below it."""
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            remove(path)
+
+
 def remove(path: Path) -> None:
-    """Gives up the name. The namespace goes when nobody is in it any more; its links go a little later, so whoever needs their names
-    takes them away himself."""
+    """Gives up the name. The namespace goes when nobody is in it any more; its links go a little later."""
     while os.path.ismount(path):
         _check(_libc.umount2(os.fsencode(path), MNT_DETACH), f"network namespace {path.name}")
     with suppress(FileNotFoundError):

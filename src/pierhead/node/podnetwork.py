@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from hashlib import blake2b
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,6 +19,8 @@ from pierhead.wire.routes import Address, Route
 
 INTERFACE: Final = "eth0"
 """The pod's end of its link."""
+ANY_NAME: Final = "pod%d"
+"""The node's end: the kernel counts."""
 GATEWAY_IP6: Final = ip_interface("fe80::1/64")
 """The node's end: in IPv6 nobody answers for an address that is on another link."""
 LOWEST_PORT: Final = "net/ipv4/ip_unprivileged_port_start"
@@ -55,28 +56,24 @@ class Apart:
     """A namespace for each pod, with a link to its node's, over which it reaches everything. In a few milliseconds."""
 
     def __init__(self, node: NetworkNamespace, gateway: str, directory: Path) -> None:
-        """``gateway``: the node's address, of the family that pods have. ``directory``: for this alone; what an earlier run left in it
-        is taken away."""
+        """``gateway``: the node's address, of the family that pods have. ``directory``: for this alone."""
         self._node, self._gateway, self._directory = node, ip_address(gateway), directory
         self._attached: dict[str, tuple[NetworkNamespace, Route]] = {}
         """With the node's route to the pod."""
         self._route: Netlink = node.open(wire.Protocol.ROUTE)
-        for path in list(directory.iterdir()) if directory.is_dir() else ():
-            self._undo(path.name)
 
     def attach(self, pod: str, address: str) -> tuple[str, ...]:
         if pod not in self._attached:
-            self._undo(pod)
             try:
                 self._attached[pod] = self._make(pod, address)
             except BaseException:
-                self._undo(pod)
+                netns.remove(self._directory / pod)
                 raise
         return self._attached[pod][0].prefix
 
     def detach(self, pod: str) -> None:
         """The kernel takes the link away when it gets round to clearing the namespace: told to, it would let us wait for 30 ms. The
-        address may be another pod's before that."""
+        address may be another pod's before that; names of links are the kernel's choice, so that nobody waits for one."""
         if pod in self._attached:
             namespace, route = self._attached.pop(pod)
             with suppress(ObjectMissing):
@@ -91,15 +88,14 @@ class Apart:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _make(self, pod: str, address: str) -> tuple[NetworkNamespace, Route]:
-        found, link = netns.make(self._directory / pod), _link(pod)
+        found = netns.make(self._directory / pod)
         with found.opened() as there:
-            self._route.perform([links.add_veth(links.End(link), links.End(INTERFACE, there))])
-        here = links.read(self._route.request(links.find(link))[0]).index
-        route = Route(ip_network(address), here)
-        self._route.perform(list(self._outside(here, route)))
+            self._route.perform([links.add_veth(links.End(ANY_NAME), links.End(INTERFACE, there))])
         with found.open(wire.Protocol.ROUTE) as inside:
-            index = links.read(inside.request(links.find(INTERFACE))[0]).index
-            inside.perform(list(self._inside(index, address)))
+            link = links.read(inside.request(links.find(INTERFACE))[0])
+            route = Route(ip_network(address), link.peer)
+            self._route.perform(list(self._outside(link.peer, route)))
+            inside.perform(list(self._inside(link.index, address)))
         found.set(LOWEST_PORT, "0")
         return found, route
 
@@ -107,7 +103,7 @@ class Apart:
         yield links.switch(index, up=True)
         if self._gateway.version == 6:
             yield routes.add(Address(index, GATEWAY_IP6, without_dad=True))
-        yield routes.add(route)
+        yield routes.put(route)
 
     def _inside(self, index: int, address: str) -> Iterator[wire.Message]:
         """In IPv4 the gateway is on no network of the pod's: the node answers for its address on every link."""
@@ -116,14 +112,3 @@ class Apart:
         yield links.switch(index, up=True)
         yield routes.add(Address(index, ip_interface(address), without_dad=six))
         yield routes.add(Route(anywhere, index, gateway, onlink=True))
-
-    def _undo(self, pod: str) -> None:
-        """What may be half there. The link first: its name would be taken for a while."""
-        with suppress(ObjectMissing):
-            self._route.perform([links.delete(_link(pod))])
-        netns.remove(self._directory / pod)
-
-
-def _link(pod: str) -> str:
-    """The node's end of a pod's link. Names of links have 15 bytes at most."""
-    return "pod" + blake2b(pod.encode(), digest_size=6).hexdigest()

@@ -6,24 +6,24 @@ The kernel takes routes away with their link and a link with its other end, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from ipaddress import ip_interface, ip_network
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from pierhead.api.network import Range
 from pierhead.dataplane.netlink import Netlink
 from pierhead.errors import ObjectMissing, UsageError
 from pierhead.node.netns import LOOPBACK, NetworkNamespace
 from pierhead.wire import links, routes
-from pierhead.wire.netlink import Message, Protocol
+from pierhead.wire.netlink import Protocol
 from pierhead.wire.routes import IP, Address, Route, RouteKind, Table
 
 UPLINK: Final = "up0"
 """The node's end of the link."""
-FORWARDING: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -36,6 +36,8 @@ class Side(msgspec.Struct, frozen=True):
     """Addresses that the node takes for its own, so that its clients have a route to them, and those from elsewhere an answer."""
     beyond: tuple[Range, ...]
     """Everything that the machine reaches through the node: Services, pods, floating IPs."""
+    elsewhere: tuple[Range, ...] = ()
+    """What the node reaches through the machine: where endpoints may lie that are no pods of its own."""
 
 
 class Wiring(msgspec.Struct, frozen=True):
@@ -61,22 +63,19 @@ def check(machine: Netlink, wiring: Wiring) -> None:
 
 
 def lay(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> None:
-    """Connects the two. What an earlier run left under this name is replaced.
+    """Connects the two. Of what an earlier run left under this name all that is right stays as it is, so that traffic over it goes on;
+    what is missing is added, what is too much taken away.
 
     Raises:
         KernelError: the kernel refused a step; nothing of it is left.
     """
-    remove(machine, wiring)
-    with node.opened() as there:
-        machine.perform([links.add_veth(links.End(wiring.link), links.End(UPLINK, there))])
     try:
         with node.open(Protocol.ROUTE) as inside:
-            index = links.read(inside.request(links.find(UPLINK))[0]).index
-            inside.perform(list(_inside(index, wiring.sides)))
-        here = links.read(machine.request(links.find(wiring.link))[0]).index
-        machine.perform(list(_outside(here, wiring.sides)))
-        for setting in FORWARDING[: 1 if all(side.node.version == 4 for side in wiring.sides) else 2]:
-            node.set(setting, "1")
+            here, there = _ends(machine, inside, node, wiring.link) or _connect(machine, inside, node, wiring.link)
+            _bring(inside, {there, LOOPBACK}, list(_inside(there, wiring.sides)))
+            _bring(machine, {here}, list(_outside(here, wiring.sides)))
+        for setting, value in _settings(wiring.sides):
+            node.set(setting, value)
     except BaseException:
         remove(machine, wiring)
         raise
@@ -88,23 +87,82 @@ def remove(machine: Netlink, wiring: Wiring) -> None:
         machine.perform([links.delete(wiring.link)])
 
 
-def _inside(index: int, sides: Iterable[Side]) -> Iterator[Message]:
-    yield links.switch(index, up=True)
+def _ends(machine: Netlink, inside: Netlink, node: NetworkNamespace, name: str) -> tuple[int, int] | None:
+    """The indexes of the link here and in the node; None: there is none that leads from here to there."""
+    try:
+        here, there = (links.read(end.request(links.find(of))[0]) for end, of in ((machine, name), (inside, UPLINK)))
+    except ObjectMissing:
+        return None
+    with node.opened() as file:
+        number = links.read_namespace(machine.request(links.find_namespace(file))[0])
+    is_pair = (here.peer, here.peer_namespace, there.peer) == (there.index, number, here.index)
+    return (here.index, there.index) if is_pair else None
+
+
+def _connect(machine: Netlink, inside: Netlink, node: NetworkNamespace, name: str) -> tuple[int, int]:
+    """As `_ends`, of a link that is new."""
+    for end, of in ((machine, name), (inside, UPLINK)):
+        with suppress(ObjectMissing):
+            end.perform([links.delete(of)])
+    with node.opened() as there:
+        machine.perform([links.add_veth(links.End(name), links.End(UPLINK, there))])
+    found = links.read(machine.request(links.find(name))[0])
+    return found.index, found.peer
+
+
+def _bring(end: Netlink, indexes: Set[int], wanted: Sequence[Address | Route]) -> None:
+    """Makes it that links with these indexes have exactly the addresses and routes that are wanted."""
+    there = {_key(found): found for found in _present(end, indexes)}
+    missing = [found for found in wanted if _key(found) not in there]
+    surplus = there.keys() - set(map(_key, wanted))
+    end.perform([routes.delete(there[key]) for key in surplus], forgiving=(ObjectMissing,))
+    end.perform([links.switch(index, up=True) for index in indexes])
+    end.perform([routes.add(found) for found in missing])
+
+
+def _present(end: Netlink, indexes: Set[int]) -> Iterator[Address | Route]:
+    """What somebody gave them; not what the kernel made of it, nor the addresses of lo."""
+    for found in map(routes.read_address, end.request(routes.dump_addresses())):
+        if found.index in indexes - {LOOPBACK} and not found.interface.is_link_local:
+            yield found
+    for route in _known(end, (4, 6)):
+        if route.index in indexes and route.protocol == routes.STATIC:
+            yield route
+
+
+def _key(found: Address | Route) -> Address | Route:
+    """Without what the kernel reports otherwise than it was told."""
+    return replace(found, without_dad=False) if isinstance(found, Address) else replace(found, metric=0)
+
+
+def _inside(index: int, sides: Iterable[Side]) -> Iterator[Address | Route]:
     for side in sides:
-        yield routes.add(_alone(index, side.node))
-        yield routes.add(Route(ip_network(side.machine), index))
+        yield _alone(index, side.node)
+        yield Route(ip_network(side.machine), index)
         for found in side.own:
-            local = Route(found, LOOPBACK, kind=RouteKind.LOCAL, table=Table.LOCAL, source=side.node)
-            yield routes.add(local)
+            yield Route(found, LOOPBACK, kind=RouteKind.LOCAL, table=Table.LOCAL, source=side.node)
+        for found in side.elsewhere:
+            if found != ip_network(side.machine):
+                yield Route(found, index, side.machine, source=side.node)
 
 
-def _outside(index: int, sides: Iterable[Side]) -> Iterator[Message]:
-    yield links.switch(index, up=True)
+def _outside(index: int, sides: Iterable[Side]) -> Iterator[Address | Route]:
     for side in sides:
-        yield routes.add(_alone(index, side.machine))
-        yield routes.add(Route(ip_network(side.node), index))
+        yield _alone(index, side.machine)
+        yield Route(ip_network(side.node), index)
         for found in side.beyond:
-            yield routes.add(Route(found, index, side.node, source=side.machine))
+            yield Route(found, index, side.node, source=side.machine)
+
+
+def _settings(sides: Iterable[Side]) -> Iterator[tuple[str, str]]:
+    """Of the node's namespace. What comes from the machine and goes back to it is on its way: there is no shorter one to tell of."""
+    versions = {side.node.version for side in sides}
+    if 4 in versions:
+        yield "net/ipv4/ip_forward", "1"
+        yield "net/ipv4/conf/all/send_redirects", "0"
+        yield f"net/ipv4/conf/{UPLINK}/send_redirects", "0"
+    if 6 in versions:
+        yield "net/ipv6/conf/all/forwarding", "1"
 
 
 def _alone(index: int, address: IP) -> Address:
