@@ -12,7 +12,7 @@ from pierhead.forwarding.diff import Change, diff
 from pierhead.forwarding.nft import PROTOCOLS, Compiler, Step
 from pierhead.forwarding.nftlayout import Ground
 from pierhead.forwarding.nftmodel import Ruleset
-from pierhead.forwarding.nftwalk import Address, Fate, Sent, Walk
+from pierhead.forwarding.nftwalk import Address, Fate, Sent, fates
 from pierhead.forwarding.table import ForwardingTable
 from pierhead.forwarding.trace import Packet
 from pierhead.wire.nftables import Family
@@ -44,33 +44,18 @@ class Kernel:
         return step
 
     def fates(self, packet: Packet) -> list[Fate]:
-        """What becomes of packets like this one, whatever the dice say: one for each number that they can show."""
-        fates: list[Fate] = []
-        dice = _Dice()
-        while len(fates) < dice.sides:
-            dice.number = len(fates)
-            fates.append(self._walk(packet, dice))
-        return fates
-
-    def _walk(self, packet: Packet, dice: _Dice) -> Fate:
-        if not self.sticky:
-            self.rules.sets["affinity"].elements.clear()
+        """What becomes of packets like this one, whatever the dice say."""
         link = "" if packet.source == NODE else "veth1"
         source, destination = ip_address(packet.source), ip_address(packet.address)
         sent = Sent(source, destination, PROTOCOLS[packet.protocol], packet.port, link=link)
-        return Walk(self.rules, sent, dice, _is_local).run()
+        found = []
+        for fate in fates(self.rules, sent, is_local):
+            if self.sticky:
+                for one in fate.learnt:
+                    self.rules.sets[one.there].elements.setdefault(one.key, one.data)
+            found.append(fate)
+        return found
 
 
-class _Dice:
-    """Shows one number, and remembers how many it could have shown."""
-
-    number = 0
-    sides = 1
-
-    def __call__(self, below: int) -> int:
-        self.sides = max(self.sides, below)
-        return self.number % below
-
-
-def _is_local(address: Address) -> bool:
+def is_local(address: Address) -> bool:
     return address in OWN or any(address in found for found in NETWORK.service_ranges)

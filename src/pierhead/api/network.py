@@ -15,7 +15,7 @@ Range: TypeAlias = IPv4Network | IPv6Network
 Mode: TypeAlias = Literal["none", "loopback", "namespace"]
 
 
-class Network(msgspec.Struct, frozen=True):
+class Network(msgspec.Struct, frozen=True, rename="camel"):
     """Mode, ranges, families, and where an endpoint may lie."""
 
     mode: Mode

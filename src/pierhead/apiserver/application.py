@@ -75,7 +75,7 @@ class ApiServer:
         registry = Registry(store, network)
         self._resources = Resources(registry, node_link)
         self._pi = pi.Pi(registry)
-        self._paths = Paths(kinds, self._metrics, {"ping": lambda: True, **(ready or {})})
+        self._paths = Paths(kinds, self._metrics, {"ping": lambda: True, **(ready or {})}, network)
 
     async def run(self) -> None:
         """The background work of a server, until cancelled: bookmarks, and forgetting history."""

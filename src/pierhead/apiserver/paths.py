@@ -1,4 +1,4 @@
-"""The paths that are no resource: health, version, metrics, discovery and OpenAPI."""
+"""The paths that are no resource: health, version, configuration, metrics, discovery and OpenAPI."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from pierhead import KUBERNETES
-from pierhead.api import Tree
+from pierhead.api import Tree, configz
 from pierhead.api.kind import Kind
+from pierhead.api.network import Network
 from pierhead.apiserver import answer, discovery, health, openapi
 from pierhead.apiserver.answer import Answer, text
 from pierhead.apiserver.metrics import CONTENT_TYPE, Metrics
@@ -37,13 +38,14 @@ _Handler: TypeAlias = Callable[[Request], Answer]
 class Paths:
     """Answers them."""
 
-    def __init__(self, kinds: Sequence[Kind], metrics: Metrics, checks: health.Checks) -> None:
+    def __init__(self, kinds: Sequence[Kind], metrics: Metrics, checks: health.Checks, network: Network) -> None:
         self._kinds = kinds
         self._checks = checks
         self._exact: Mapping[str, _Handler] = {
             "/": self._index,
             "/version": lambda request: answer.of_tree(VERSION, replace(request.form, pretty=True)),
             "/openapi/v2": _described_in_version_2,
+            configz.PATH: lambda request: answer.of_tree(configz.tell(network), replace(request.form, pretty=True)),
             "/metrics": lambda _: Answer(200, metrics.render(), CONTENT_TYPE),
         }
 

@@ -9,11 +9,12 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from pierhead.api import Tree
+from pierhead.api import Tree, configz
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import POD
+from pierhead.api.network import Network
 from pierhead.client.transport import Response, Transport
-from pierhead.errors import ApiError
+from pierhead.errors import ApiError, not_found
 
 T = TypeVar("T")
 
@@ -53,6 +54,17 @@ class Client:
     def named(self, name: str) -> Client:
         """The same connection under another field manager's name."""
         return Client(self._transport, name)
+
+    async def network(self) -> Network:
+        """The ground that the region stands on, as its API server tells it.
+
+        Raises:
+            ApiError: 403, or 404 from a server that is none of ours.
+        """
+        try:
+            return configz.read(await self._call("GET", configz.PATH))
+        except ValueError as error:
+            raise not_found(configz.PATH, "paths") from error
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Tree:
         """Raises: ApiError 404."""

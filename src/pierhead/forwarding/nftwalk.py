@@ -7,7 +7,7 @@ of a table that was read from the kernel which rule decides.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -73,6 +73,8 @@ class Fate(msgspec.Struct, frozen=True):
     destination: Address
     port: int
     masquerade: bool = False
+    learnt: tuple[Looked, ...] = ()
+    """What the rules themselves add to sets. The walk leaves them as they are."""
 
 
 class Unwalkable(Exception):
@@ -105,6 +107,7 @@ class Walk:
         self._link = packet.link
         self._why: list[Step] = []
         self._looked: list[Looked] = []
+        self._learnt: list[Looked] = []
         self._does: Mapping[type[Any], Callable[[Any], Verdict | None]] = {
             i.Bitwise: self._bitwise,
             i.Cmp: self._cmp,
@@ -146,7 +149,7 @@ class Walk:
 
     def _fate(self, verdict: str) -> Fate:
         packet = self._packet
-        return Fate(verdict, tuple(self._why), packet.destination, packet.port, self._masquerade)
+        return Fate(verdict, tuple(self._why), packet.destination, packet.port, self._masquerade, tuple(self._learnt))
 
     def _hook(self, hook: Hook, *, nat: bool = True) -> None:
         for name, chain in self._rules.base(hook):
@@ -308,7 +311,30 @@ class Walk:
         there = self._rules.sets[found.there]
         key = self._get(found.source, there.key)
         data = None if found.data is None else self._get(found.data, there.data)
-        there.elements.setdefault(key, data)
+        self._learnt.append(Looked(found.there, key, data, key in there.elements))
+
+
+def fates(rules: Ruleset, packet: Sent, is_local: Callable[[Address], bool]) -> Iterator[Fate]:
+    """What becomes of packets like this one, whatever the dice say: one for each number that they can show.
+
+    Raises:
+        Unwalkable: see there.
+    """
+    dice = _Dice()
+    while dice.number < dice.sides:
+        yield Walk(rules, packet, dice, is_local).run()
+        dice.number += 1
+
+
+class _Dice:
+    """Shows one number, and remembers how many it could have shown."""
+
+    number = 0
+    sides = 1
+
+    def __call__(self, below: int) -> int:
+        self.sides = max(self.sides, below)
+        return self.number % below
 
 
 _HOST: Final = "little" if struct.pack("=H", 1)[0] else "big"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
+from pierhead.api import configz
+from pierhead.api.network import Network
 from pierhead.apiserver import health
 from pierhead.apiserver.request import Request
 from scenes import Region, play
@@ -24,6 +28,15 @@ def test_the_version_is_one_that_kubectl_knows() -> None:
         found = (await region.admin("GET", "/version")).json
         assert (found["major"], found["minor"], found["gitVersion"]) == ("1", "36", "v1.36.2+pierhead")
         assert (await region.admin("POST", "/version")).status == 405
+
+    play(scene)
+
+
+def test_the_configuration_is_the_regions_network_and_not_for_everybody() -> None:
+    async def scene(region: Region) -> None:
+        found = await region.admin("GET", "/configz")
+        assert configz.read(found.json) == Network("none", (ip_network("10.96.0.0/16"),))
+        assert (await region.anonymous("GET", "/configz")).status == 403
 
     play(scene)
 
