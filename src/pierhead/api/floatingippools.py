@@ -90,7 +90,7 @@ def _ranges(texts: list[str], network: Network) -> list[Cause]:
         return [too_many(RANGES, len(texts), MOST_RANGES)]
     if causes := range_causes(RANGES, texts):
         return causes
-    taken = list(_of_the_region(network))
+    taken = list(of_the_region(network))
     for place, text in enumerate(texts):
         found = parse(text)
         assert found is not None, "range_causes refuses what cannot be read"
@@ -100,8 +100,8 @@ def _ranges(texts: list[str], network: Network) -> list[Cause]:
     return causes
 
 
-def _of_the_region(network: Network) -> Iterator[tuple[str, AddressRange]]:
-    """What the region uses for something else."""
+def of_the_region(network: Network) -> Iterator[tuple[str, AddressRange]]:
+    """What the region uses for something else, each with what that is."""
     for found in network.service_ranges:
         yield f"the range of cluster IPs ({found})", of_network(found)
     for found in network.pod_ranges:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
-from itertools import combinations
+from itertools import combinations, product
 
+from pierhead.api.floatingippools import of_the_region
 from pierhead.api.network import Mode, Network, Range
-from pierhead.api.views import Service
+from pierhead.api.views import FloatingIPPool, Service
+from pierhead.core import defaultpool
+from pierhead.core.floating import DEFAULT_POOL, ranges_of
 from pierhead.errors import UsageError
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
@@ -103,6 +106,26 @@ def check_services(network: Network, services: Iterable[Service]) -> None:
             f"{len(outside)} {has} outside {', '.join(map(str, network.service_ranges))}: {told}",
             "start with the --network and --service-cidr of before and delete them, or choose another --data-dir",
         )
+
+
+def check_pools(network: Network, pools: Iterable[FloatingIPPool]) -> None:
+    """What a pool gives out, a region cannot come to use for something else. The default pool counts as this start leaves it.
+
+    Raises:
+        UsageError: a range of some pool overlaps what the network has for Services, pods or its node.
+    """
+    given = tuple(map(str, network.floating_ranges))
+    for pool in pools:
+        name, texts = pool.metadata.name, pool.spec.ranges
+        if name == DEFAULT_POOL:
+            change = defaultpool.start(pool, given, network.region).change or {}
+            texts = tuple(change.get("spec", {}).get("ranges", texts))
+        for (text, found), (noun, other) in product(zip(texts, ranges_of(texts), strict=True), of_the_region(network)):
+            if found.overlaps(other):
+                raise UsageError(
+                    f"{text}, which pool {name} gives out, overlaps {noun}",
+                    f"take another range, or start with those of before and change the pool: kubectl edit fippool {name}",
+                )
 
 
 def _is_outside(service: Service, network: Network) -> bool:

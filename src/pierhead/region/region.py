@@ -13,8 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from pierhead.api.codec import stamp
-from pierhead.api.kinds import SERVICE
-from pierhead.api.views import Service
+from pierhead.api.kinds import FLOATING_IP_POOL, SERVICE
+from pierhead.api.views import FloatingIPPool, Service
 from pierhead.apiserver.server import Serving
 from pierhead.controllers import kubernetes_service
 from pierhead.core.defaultpool import Standing
@@ -56,6 +56,7 @@ async def run_region(
         stack.push_async_callback(store.close)
         stack.enter_context(directory.undone_if_refused(beginning))
         ranges.check_services(settings.network, _services(store))
+        ranges.check_pools(settings.network, _pools(store))
         if settings.network.mode == "loopback":
             stack.enter_context(tenure.held(settings.network))
         terrain = stack.enter_context((lay or _laid)(settings))
@@ -96,6 +97,11 @@ def _services(store: SqliteStore) -> Iterator[Service]:
     read = msgspec.json.Decoder(Service).decode
     own = f"{SERVICE.resource}/{kubernetes_service.NAMESPACE}/{kubernetes_service.NAME}"
     return (read(entry.value) for entry in store.range(f"{SERVICE.resource}/") if entry.key != own)
+
+
+def _pools(store: SqliteStore) -> Iterator[FloatingIPPool]:
+    read = msgspec.json.Decoder(FloatingIPPool).decode
+    return (read(entry.value) for entry in store.range(f"{FLOATING_IP_POOL.resource}/"))
 
 
 def _credentials(settings: Settings, found: Ready) -> Credentials:

@@ -6,7 +6,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from pierhead.api.views import ObjectMeta, Service, ServiceSpec
+from pierhead.api.network import Network
+from pierhead.api.views import FloatingIPPool, FloatingIPPoolSpec, ObjectMeta, Service, ServiceSpec
+from pierhead.core.defaultpool import STARTED_WITH
 from pierhead.errors import UsageError
 from pierhead.region import ranges
 
@@ -108,6 +110,38 @@ def test_services_keep_a_region_in_the_ranges_that_gave_them_their_addresses() -
     assert "--service-cidr" in caught.value.hint
     with pytest.raises(UsageError, match=r"^1 Service has a cluster IP outside"):
         ranges.check_services(network, moved[:1])
+
+
+def pool(*given: str, name: str = "lan", **annotations: str) -> FloatingIPPool:
+    return FloatingIPPool(ObjectMeta(name, annotations=annotations), FloatingIPPoolSpec(given, region="local"))
+
+
+@pytest.mark.parametrize(
+    ("text", "noun"),
+    [
+        ("10.97.3.0/24", r"the range of cluster IPs \(10.97.0.0/16\)"),
+        ("10.64.0.1-10.64.0.9", r"the range of pods \(10.64.0.0/16\)"),
+        ("192.0.2.9", r"the address of the node \(192.0.2.9\)"),
+    ],
+)
+def test_no_range_may_come_to_be_a_pool_s(text: str, noun: str) -> None:
+    """Which an earlier start with other ranges may have let it be."""
+    network = Network(
+        "namespace", ranges.parse("", "10.97.0.0/16"), ranges.parse("", "10.64.0.0/16"), node_address="192.0.2.9"
+    )
+    ranges.check_pools(network, [pool("198.51.100.7", "10.98.0.0/16")])
+    with pytest.raises(UsageError, match=f"^{text}, which pool lan gives out, overlaps {noun}$") as caught:
+        ranges.check_pools(network, [pool("198.51.100.7"), pool("198.51.100.8", text)])
+    assert "kubectl edit fippool lan" in caught.value.hint
+
+
+def test_the_default_pool_counts_as_a_start_leaves_it() -> None:
+    services, made = ranges.parse("", "10.97.0.0/16"), {STARTED_WITH: "10.97.3.0/24"}
+    moving = ranges.choose("none", services=services, floating=ranges.parse("", "10.98.0.0/24"))
+    ranges.check_pools(moving, [pool("10.97.3.0/24", name="default", **made)])
+    for found in (pool("10.97.3.0/24", name="default"), pool("10.97.3.0/24", name="default", **made)):
+        with pytest.raises(UsageError, match="which pool default gives out"):
+            ranges.check_pools(ranges.choose("none", services=services), [found])
 
 
 def test_an_option_that_is_not_given_means_the_ranges_of_the_mode() -> None:
