@@ -9,6 +9,7 @@ import click
 
 from pierhead import __version__
 from pierhead.cli.fip import fip
+from pierhead.cli.lab import lab
 from pierhead.cli.register import register, unregister
 from pierhead.errors import UsageError
 
@@ -122,6 +123,7 @@ def demo() -> None:
 
 
 commands.add_command(fip)
+commands.add_command(lab)
 commands.add_command(register)
 commands.add_command(unregister)
 

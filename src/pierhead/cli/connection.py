@@ -51,8 +51,8 @@ def find(given: Path | None) -> Connection:
     Raises:
         UsageError: there is none, or it leads nowhere we can go.
     """
-    named = [given] if given else _named() or [directory.default() / "kubeconfig"]
-    path = next(filter(Path.exists, named), named[0])
+    wanted = [given] if given else named() or [directory.default() / "kubeconfig"]
+    path = next(filter(Path.exists, wanted), wanted[0])
     try:
         return _read(yaml.safe_load(path.read_text()) or {}, path.parent)
     except FileNotFoundError as error:
@@ -65,7 +65,8 @@ def find(given: Path | None) -> Connection:
         raise UsageError(f"{path} is no kubeconfig", OURS) from error
 
 
-def _named() -> list[Path]:
+def named() -> list[Path]:
+    """What ``$KUBECONFIG`` names."""
     return [Path(text) for text in os.environ.get("KUBECONFIG", "").split(os.pathsep) if text]
 
 

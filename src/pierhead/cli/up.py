@@ -7,12 +7,16 @@ import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pierhead.api.network import Mode, Network
 from pierhead.api.rules import dns1123_subdomain, label_value
+from pierhead.cli import servicemanager
 from pierhead.cli.signals import until_signalled
 from pierhead.errors import UsageError
 from pierhead.region import machine
@@ -128,18 +132,26 @@ def run(settings: Settings, *, why_network: str, why_proxy: str) -> None:
         UsageError: it could not start.
         OSError: nobody can be told that it did, and it has ended.
     """
+    told = partial(greeting, settings, why_network=why_network, why_proxy=why_proxy)
+    serve(partial(run_region, settings), told)
+
+
+def serve(
+    region: Callable[[Callable[[Ready], None]], Coroutine[Any, Any, None]], told: Callable[[Ready], list[str]]
+) -> None:
+    """As ``run``, of a region that calls what it is given when it is ready; ``told``: what is said then."""
     import uvloop
 
     unsaid: list[OSError] = []
 
     def greet(ready: Ready) -> None:
         try:
-            _say(greeting(settings, ready, why_network=why_network, why_proxy=why_proxy))
+            _say(told(ready))
         except OSError as error:  # carried past the groups of tasks, which would wrap it
             unsaid.append(error)
             signal.raise_signal(signal.SIGTERM)
 
-    uvloop.run(until_signalled(run_region(settings, greet), again=lambda: os._exit(1)))
+    uvloop.run(until_signalled(region(greet), again=lambda: os._exit(1)))
     if unsaid:
         raise unsaid[0]
 
@@ -151,7 +163,7 @@ def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: s
         click.style(f"ready in {machine.process_age():.2f} s", fg="green", bold=True),
         f"API         {ready.url}",
         f"kubeconfig  {ready.kubeconfig}",
-        f"network     {network.mode} ({why_network}); {_ranges(network, ready)}",
+        f"network     {network.mode} ({why_network}); {served_ranges(network, ready)}",
         f"proxy       {why_proxy}",
     ]
     if ready.floating.problem:
@@ -164,15 +176,19 @@ def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: s
         lines.append(
             f"pods        run as nobody, who may not enter {shut}: what they need has to lie elsewhere, as in /opt"
         )
+    return [*lines, *for_a_shell(ready)]
+
+
+def for_a_shell(ready: Ready) -> list[str]:
+    """The last lines of a greeting."""
     return [
-        *lines,
         "next        paste these two lines into a second shell; Ctrl-C here ends the region",
         f"export PATH={shlex.quote(str(_commands()))}:$PATH",
         f"export KUBECONFIG={shlex.quote(str(ready.kubeconfig))}",
     ]
 
 
-def _ranges(network: Network, ready: Ready) -> str:
+def served_ranges(network: Network, ready: Ready) -> str:
     """Where the addresses of Services come from."""
     found = ready.floating.ranges
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""

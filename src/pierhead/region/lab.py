@@ -1,0 +1,106 @@
+"""A lab: a region of several nodes on this machine, each in a network namespace of its own, and a host outside of it.
+
+The process that runs it is alone in a network namespace too, which has the fabric. Nothing of it is the machine's, so that nothing is
+checked or undone there: it all ends with the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from pierhead.api.network import Network
+from pierhead.dataplane.netlink import Netlink
+from pierhead.dataplane.nftables import Nftables
+from pierhead.errors import KernelError, UsageError
+from pierhead.forwarding.nftlayout import Ground
+from pierhead.forwarding.place import Place
+from pierhead.node import fabric, netns
+from pierhead.node.netns import NetworkNamespace
+from pierhead.node.podnetwork import Apart
+from pierhead.node.wiring import UPLINK
+from pierhead.region import ranges
+from pierhead.region.placement import Placed, numbered
+from pierhead.region.settings import Settings
+from pierhead.wire.netlink import Protocol
+from pierhead.wire.nftables import Family
+
+
+def network() -> Network:
+    """The same in every lab: nobody else is there who could have these addresses."""
+    found = ranges.choose("namespace")
+    first, own = str(fabric.node_address(0)), str(fabric.ROOT)
+    return replace(found, node_address=first, machine_address=own, endpoint_ranges=(fabric.RANGE,))
+
+
+def host_file(data_dir: Path, name: str) -> Path:
+    """Where the namespace of a node is kept, or of the host outside."""
+    return data_dir / "network" / "hosts" / name
+
+
+def pod_file(data_dir: Path, node: str, uid: str) -> Path:
+    """Where the namespace of a pod is kept."""
+    return data_dir / "network" / "pods" / node / uid
+
+
+class Lab:
+    """The nodes of a lab while it runs, each with a data plane of its own. A `Terrain`."""
+
+    def __init__(self, settings: Settings, placed: tuple[Placed, ...], stack: ExitStack) -> None:
+        self.groups = tuple((node,) for node in placed)
+        self._settings, self._stack = settings, stack
+        self._addresses = {node.name: fabric.node_address(number) for number, node in enumerate(placed)}
+
+    def network(self, node: str) -> Network:
+        return replace(self._settings.network, node_address=str(self._addresses[node]))
+
+    def pods(self, node: str) -> Apart:
+        directory = pod_file(self._settings.data_dir, node, "").parent
+        found = Apart(self._namespace(node), str(self._addresses[node]), directory / node)
+        self._stack.callback(found.close)
+        return found
+
+    def dataplane(self, place: Place, owner: str) -> Nftables:
+        (node,) = place.nodes
+        network, address = self._settings.network, str(self._addresses[node])
+        ground = Ground(
+            Family.IP, owner, (address,), network.service_ranges, network.pod_ranges, network.floating_ranges,
+            (UPLINK,), fabric.peers(network.pod_ranges, len(self.groups)),
+        )  # fmt: skip
+        return Nftables([ground], self._namespace(node).open(Protocol.NETFILTER))
+
+    def _namespace(self, node: str) -> NetworkNamespace:
+        return NetworkNamespace(host_file(self._settings.data_dir, node))
+
+
+@contextmanager
+def laid(settings: Settings) -> Iterator[Lab]:
+    """Makes what a lab stands on, in the network namespace in which this process is alone.
+
+    Raises:
+        UsageError: the kernel cannot do it.
+    """
+    with ExitStack() as stack:
+        placed = numbered(settings.network, settings.zones)
+        try:
+            _wire(settings, placed, stack)
+        except KernelError as error:
+            raise UsageError(
+                f"a lab is not possible here: {error}", "run it on a kernel with veth, bridge and nf_tables"
+            ) from error
+        yield Lab(settings, placed, stack)
+
+
+def _wire(settings: Settings, placed: Sequence[Placed], stack: ExitStack) -> None:
+    network, pods = settings.network, {node.name: node.pod_range for node in placed}
+    own = (*network.service_ranges, *network.floating_ranges)
+    ports = {**fabric.nodes(pods, own), fabric.OUTSIDE: fabric.outside((*own, *network.pod_ranges))}
+    root = stack.enter_context(Netlink.open(Protocol.ROUTE))
+    bridge = fabric.build(root, list(pods.values()))
+    for name, port in ports.items():
+        path = host_file(settings.data_dir, name)
+        stack.callback(netns.remove, path)
+        fabric.plug(root, bridge, netns.make(path), port)
