@@ -6,14 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from e2e.backends import eventually, pod, service
+from e2e.backends import BACKEND, eventually, pod, service
 from e2e.test_reach import ASK
 from e2e.test_untouched import seen
 from netns import ORDINARY, neighbour, network_namespace
@@ -21,6 +22,7 @@ from running import PIERHEAD, Region, running, start
 
 APP = {"app": "MyApp"}
 NODE = "10.97.0.2"
+OPTIONS = ("--network", "namespace")
 LISTEN = """
 import socket, sys
 with socket.create_server(("", int(sys.argv[1]))) as server:
@@ -28,6 +30,40 @@ with socket.create_server(("", int(sys.argv[1]))) as server:
     while True:
         server.accept()[0].sendall(b"a stranger's answer")
 """
+
+CALL = """
+import socket, sys, time
+address, stop = (sys.argv[1], int(sys.argv[2])), sys.stdin
+kept = [socket.create_connection(address, timeout=5) for _ in range(20)]
+asked = failed = 0
+def ask(client):
+    global asked, failed
+    asked += 1
+    try:
+        client.sendall(b"hi")
+        failed += not client.recv(100).endswith(b"hi")
+    except OSError as error:
+        failed += 1
+        print(repr(error), file=sys.stderr)
+def ask_anew():
+    global asked, failed
+    try:
+        with socket.create_connection(address, timeout=5) as client:
+            ask(client)
+    except OSError as error:
+        asked, failed = asked + 1, failed + 1
+        print(repr(error), file=sys.stderr)
+import select
+print("up", flush=True)
+while not select.select([stop], [], [], 0)[0]:
+    for client in kept:
+        ask(client)
+    for _ in range(20):
+        ask_anew()
+print(asked, failed)
+"""
+"""Asks over connections that are kept and over new ones until told to stop: how often, and how often in vain."""
+BESIDE = ("192.0.2.98", "192.0.2.99")
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a network namespace for the node")
 
@@ -125,19 +161,59 @@ def test_a_host_outside_reaches_nothing_of_it_through_a_machine_that_forwards(tm
 
 @AS_ROOT
 def test_the_machine_is_as_it_was_after_a_clean_end_and_after_a_killed_one(tmp_path: Path) -> None:
-    options = ("--network", "namespace")
     with network_namespace(mapped=False) as enter:
         before = seen(enter)
-        region = start(tmp_path / "d", *options, enter=enter)
+        region = start(tmp_path / "d", *OPTIONS, enter=enter)
         assert seen(enter) != before
         region.kubectl("apply", "-f", "-", stdin=json.dumps(pod("p", 9376, APP)))
         region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
         region.process.kill()
         region.stop()
-        with running(tmp_path / "d", *options, enter=enter) as again:
+        with running(tmp_path / "d", *OPTIONS, enter=enter) as again:
             again.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
         assert seen(enter) == before
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+
+
+@AS_ROOT
+def test_traffic_to_what_runs_elsewhere_outlives_a_killed_region_and_meets_its_successor(tmp_path: Path) -> None:
+    with network_namespace(mapped=False) as enter, elsewhere(enter):
+        before = seen(enter)
+        region = start(tmp_path / "d", *OPTIONS, enter=enter)
+        front = service("web", [{"port": 80, "targetPort": 9376}], APP)
+        objects = [external(f"p{number}", address) for number, address in enumerate(BESIDE)]
+        region.kubectl("apply", "-f", "-", stdin="\n".join(map(json.dumps, [*objects, front])))
+        region.kubectl("wait", "--for=condition=Ready", "pod/p0", "pod/p1", "--timeout=30s")
+        here = Machine(region, enter)
+        address = here.shown("web", ".spec.clusterIP")
+        eventually(lambda: here.ask(address, 80).startswith(BESIDE), "an answer")
+        with calling(enter, address, 80) as end:
+            region.process.kill()
+            region.stop()
+            with running(tmp_path / "d", *OPTIONS, enter=enter) as again:
+                there = Machine(again, enter)
+                there.apply(service("more", [{"port": 80, "targetPort": 9376}], APP))
+                more = there.shown("more", ".spec.clusterIP")
+                eventually(lambda: there.ask(more, 80).startswith(BESIDE), "the successor programs")
+                asked, failed = end()
+        assert failed == 0
+        assert asked > 1000
+        assert seen(enter) == before
+
+
+@AS_ROOT
+def test_a_region_that_was_killed_and_starts_in_another_mode_takes_away_what_it_left(tmp_path: Path) -> None:
+    with network_namespace(mapped=False) as enter:
+        before = seen(enter)
+        region = start(tmp_path / "d", *OPTIONS, enter=enter)
+        region.kubectl("apply", "-f", "-", stdin=json.dumps(pod("p", 9376, APP)))
+        region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
+        region.process.kill()
+        region.stop()
+        assert seen(enter) != before
+        with running(tmp_path / "d", "--network", "loopback", enter=enter):
+            assert seen(enter) == before
+            assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
 
 
 @AS_ROOT
@@ -172,3 +248,49 @@ def listening(enter: Sequence[str], port: int) -> Iterator[None]:
             yield
         finally:
             server.kill()
+
+
+@contextmanager
+def elsewhere(enter: Sequence[str]) -> Iterator[None]:
+    """Two backends on a host beside the machine, which forwards for its node."""
+    with neighbour(tuple(enter)) as beside, ExitStack() as stack:
+        subprocess.run([*enter, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"], check=True)
+        subprocess.run([*beside, "ip", "route", "add", NODE, "via", "192.0.2.10"], check=True)
+        subprocess.run([*beside, "ip", "address", "add", f"{BESIDE[0]}/24", "dev", "end"], check=True)
+        for address in BESIDE:
+            command = [
+                *beside,
+                "env",
+                f"POD_IP={address}",
+                f"POD_NAME={address}",
+                sys.executable,
+                "-c",
+                BACKEND,
+                "9376",
+            ]
+            stack.callback(stack.enter_context(subprocess.Popen(command)).kill)
+        yield
+
+
+def external(name: str, address: str) -> dict[str, Any]:
+    found = pod(name, 9376, APP, runtimeClassName="external")
+    found["metadata"]["annotations"] = {"pierhead.dev/address": address}
+    return found
+
+
+@contextmanager
+def calling(enter: Sequence[str], address: str, port: int) -> Iterator[Callable[[], tuple[int, int]]]:
+    """Ends the calling, and says how often was asked and how often in vain."""
+    command = [*enter, sys.executable, "-c", CALL, address, str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout
+        assert client.stdout.readline() == "up\n"
+
+        def end() -> tuple[int, int]:
+            asked, failed = map(int, client.communicate("stop\n", timeout=30)[0].split())
+            return asked, failed
+
+        try:
+            yield end
+        finally:
+            client.kill()

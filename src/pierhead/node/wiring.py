@@ -25,6 +25,9 @@ from pierhead.wire.routes import IP, Address, Route, RouteKind, Table
 UPLINK: Final = "up0"
 """The node's end of the link."""
 
+NOWHERE: Final = 0
+"""The index of the link that an unreachable route leads to."""
+
 
 class Side(msgspec.Struct, frozen=True):
     """One family of the link."""
@@ -72,7 +75,7 @@ def lay(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> None:
     try:
         with node.open(Protocol.ROUTE) as inside:
             here, there = _ends(machine, inside, node, wiring.link) or _connect(machine, inside, node, wiring.link)
-            _bring(inside, {there, LOOPBACK}, list(_inside(there, wiring.sides)))
+            _bring(inside, {there, LOOPBACK, NOWHERE}, list(_inside(there, wiring.sides)))
             _bring(machine, {here}, list(_outside(here, wiring.sides)))
         for setting, value in _settings(wiring.sides):
             node.set(setting, value)
@@ -116,7 +119,7 @@ def _bring(end: Netlink, indexes: Set[int], wanted: Sequence[Address | Route]) -
     missing = [found for found in wanted if _key(found) not in there]
     surplus = there.keys() - set(map(_key, wanted))
     end.perform([routes.delete(there[key]) for key in surplus], forgiving=(ObjectMissing,))
-    end.perform([links.switch(index, up=True) for index in indexes])
+    end.perform([links.switch(index, up=True) for index in indexes - {NOWHERE}])
     end.perform([routes.add(found) for found in missing])
 
 
@@ -132,7 +135,9 @@ def _present(end: Netlink, indexes: Set[int]) -> Iterator[Address | Route]:
 
 def _key(found: Address | Route) -> Address | Route:
     """Without what the kernel reports otherwise than it was told."""
-    return replace(found, without_dad=False) if isinstance(found, Address) else replace(found, metric=0)
+    if isinstance(found, Address):
+        return replace(found, without_dad=False)
+    return replace(found, metric=0, index=NOWHERE if found.kind is RouteKind.UNREACHABLE else found.index)
 
 
 def _inside(index: int, sides: Iterable[Side]) -> Iterator[Address | Route]:
@@ -141,6 +146,9 @@ def _inside(index: int, sides: Iterable[Side]) -> Iterator[Address | Route]:
         yield Route(ip_network(side.machine), index)
         for found in side.own:
             yield Route(found, LOOPBACK, kind=RouteKind.LOCAL, table=Table.LOCAL, source=side.node)
+        for found in side.beyond:
+            if found not in side.own:  # what nobody has is not to go back to the machine, which sends it here
+                yield Route(found, NOWHERE, kind=RouteKind.UNREACHABLE)
         for found in side.elsewhere:
             if found != ip_network(side.machine):
                 yield Route(found, index, side.machine, source=side.node)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Final
 
 from pierhead.api.network import Network, Range
 from pierhead.dataplane.netlink import Netlink
@@ -22,6 +23,10 @@ from pierhead.region.placement import place
 from pierhead.region.settings import Settings
 from pierhead.wire.netlink import Protocol
 from pierhead.wire.nftables import Family
+
+NODE: Final = "node"
+"""The file below a region's own directory that its nodes' namespace is kept by; those of pods are beside it."""
+PODS: Final = "pods"
 
 
 class Namespaced:
@@ -39,27 +44,29 @@ class Namespaced:
 
     def pods(self, node: str) -> Apart:
         """The pod network of one node; it ends with the region."""
-        found = Apart(self._namespace, self._network.node_address, self._directory / "pods" / node)
+        found = Apart(self._namespace, self._network.node_address, self._directory / PODS / node)
         self._stack.callback(found.close)
         return found
 
 
 @contextmanager
 def namespaced(settings: Settings) -> Iterator[Namespaced]:
-    """Makes what the nodes stand on, and leaves the machine as it was.
+    """Makes what the nodes stand on, and leaves the machine as it was. What a killed run left is taken over, and the traffic through
+    it goes on; but not the namespaces of its pods, which ended with it.
 
     Raises:
         UsageError: the machine uses these addresses itself, or this account may not do it.
     """
-    directory = settings.data_dir / "network"
-    path, plan = directory / "node", _wiring(settings.network, leftovers.mark(directory))
+    directory = _home(settings.data_dir)
+    path, plan = directory / NODE, _wiring(settings.network, _link(directory))
     with ExitStack() as stack:
         try:
             machine = stack.enter_context(Netlink.open(Protocol.ROUTE))
             wiring.check(machine, plan)
-            namespace = netns.make(path)
+            namespace = netns.find(path) or netns.make(path)
             stack.callback(netns.remove, path)
             wiring.lay(machine, namespace, plan)
+            netns.remove_below(directory / PODS)
         except KernelError as error:
             raise UsageError(
                 f"--network namespace is not possible here: {error}", "be root, or write: --network loopback"
@@ -68,11 +75,39 @@ def namespaced(settings: Settings) -> Iterator[Namespaced]:
         yield Namespaced(settings, namespace, directory, stack)
 
 
-def _wiring(network: Network, mark: str) -> Wiring:
+def clear(data_dir: Path) -> None:
+    """Takes away what a killed run left on the machine, for a region that is in another mode now.
+
+    Raises:
+        UsageError: this account may not.
+    """
+    directory = _home(data_dir)
+    if not (directory / NODE).exists():
+        return
+    try:
+        with Netlink.open(Protocol.ROUTE) as machine:
+            wiring.remove(machine, Wiring(_link(directory), ()))
+        netns.remove_below(directory / PODS)
+        netns.remove(directory / NODE)
+    except KernelError as error:
+        text = f"{directory} has what a killed run in --network namespace left, and it cannot be taken away: {error}"
+        raise UsageError(text, "be root, or choose another --data-dir") from error
+
+
+def _home(data_dir: Path) -> Path:
+    return data_dir / "network"
+
+
+def _link(directory: Path) -> str:
+    return f"ph-{blake2b(leftovers.mark(directory).encode(), digest_size=6).hexdigest()}"
+
+
+def _wiring(network: Network, link: str) -> Wiring:
     own = (*network.service_ranges, *network.floating_ranges)
     beyond: tuple[Range, ...] = (*own, *network.pod_ranges)
-    side = Side(ip_address(network.machine_address), ip_address(network.node_address), own, beyond)
-    return Wiring(f"ph-{blake2b(mark.encode(), digest_size=6).hexdigest()}", (side,))
+    ends = ip_address(network.machine_address), ip_address(network.node_address)
+    side = Side(*ends, own, beyond, network.endpoint_ranges)
+    return Wiring(link, (side,))
 
 
 def _ground(network: Network, owner: str) -> Ground:

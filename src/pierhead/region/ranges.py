@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
 from itertools import combinations, product
 
@@ -74,9 +74,10 @@ def choose(
     elif mode == "namespace":
         network = Network(
             "namespace", services or (CLUSTER_SERVICES,), pods or (NAMESPACE_PODS,), floating or (NAMESPACE_FLOATING,),
-            (IPv4Network(MACHINE),), node_address=NODE, machine_address=MACHINE, region=region,
+            endpoints or (IPv4Network(MACHINE), *_beside_the_link(subnets)), node_address=NODE, machine_address=MACHINE,
+            region=region,
         )  # fmt: skip
-        _check_namespace(network, endpoints)
+        _check_namespace(network)
     else:
         network = Network(
             "loopback", services or (LOOPBACK_SERVICES,), pods or (LOOPBACK_PODS,), floating or (LOOPBACK_FLOATING,),
@@ -169,11 +170,12 @@ def _check_overlaps(network: Network) -> None:
             )
 
 
-def _check_namespace(network: Network, endpoints: Sequence[Range]) -> None:
-    if endpoints:
-        raise UsageError(
-            "--network namespace has no way to --endpoint-cidrs yet", "leave it out, or write: --network loopback"
-        )
+def _beside_the_link(subnets: Iterable[Range]) -> Iterator[Range]:
+    """A killed run may have left its link on the machine."""
+    return (found for found in subnets if ip_address(NODE) not in found)
+
+
+def _check_namespace(network: Network) -> None:
     for found in (*network.service_ranges, *network.pod_ranges, *network.floating_ranges):
         if found.version == 6 or any(ip_address(end) in found for end in (MACHINE, NODE)):
             raise UsageError(

@@ -76,11 +76,15 @@ async def run_region(
 
 
 def _laid(settings: Settings) -> AbstractContextManager[Terrain]:
-    if settings.network.mode != "namespace":
-        return nullcontext(Flat(settings))
-    from pierhead.region.namespaced import namespaced
+    if settings.network.mode == "namespace":
+        from pierhead.region.namespaced import namespaced
 
-    return namespaced(settings)
+        return namespaced(settings)
+    if (settings.data_dir / "network").exists():
+        from pierhead.region.namespaced import clear
+
+        clear(settings.data_dir)
+    return nullcontext(Flat(settings))
 
 
 async def _open_store(data_dir: Path) -> SqliteStore:

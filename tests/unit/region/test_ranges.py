@@ -35,26 +35,26 @@ def test_without_traffic_both_families_are_served() -> None:
     assert not network.loopback_endpoints
 
 
-def test_in_namespaces_the_machine_is_reached_at_its_end_of_the_link() -> None:
-    network = ranges.choose("namespace", subnets=ranges.parse("", "192.0.2.0/24"))
+def test_in_namespaces_endpoints_may_lie_on_the_machine_and_beside_it() -> None:
+    subnets = ranges.parse("", "192.0.2.0/24,10.97.0.2/32")
+    network = ranges.choose("namespace", subnets=subnets)
     assert [str(found) for found in network.service_ranges] == ["10.96.0.0/16"]
-    assert [str(found) for found in network.endpoint_ranges] == [f"{network.machine_address}/32"]
+    assert network.endpoint_ranges == (ip_network(network.machine_address), subnets[0])
+    assert ranges.choose("namespace", endpoints=subnets[:1]).endpoint_ranges == subnets[:1]
     assert not network.loopback_endpoints
 
 
 @pytest.mark.parametrize(
-    ("services", "endpoints", "text"),
+    ("services", "text"),
     [
-        ("10.96.0.0/15", None, "without 10.97.0.1 and 10.97.0.2, not 10.96.0.0/15"),
-        ("10.96.0.0/16,fd00:10:96::/112", None, "IPv4"),
-        ("10.244.128.0/20", None, "overlap"),
-        ("10.96.0.0/16", "192.0.2.0/24", "no way to --endpoint-cidrs"),
+        ("10.96.0.0/15", "without 10.97.0.1 and 10.97.0.2, not 10.96.0.0/15"),
+        ("10.96.0.0/16,fd00:10:96::/112", "IPv4"),
+        ("10.244.128.0/20", "overlap"),
     ],
 )
-def test_namespaces_refuse(services: str, endpoints: str | None, text: str) -> None:
-    asked, given = ranges.parse("--service-cidr", services), ranges.parse("--endpoint-cidrs", endpoints)
+def test_namespaces_refuse(services: str, text: str) -> None:
     with pytest.raises(UsageError, match=text) as caught:
-        ranges.choose("namespace", services=asked, endpoints=given)
+        ranges.choose("namespace", services=ranges.parse("--service-cidr", services))
     assert caught.value.hint
 
 
