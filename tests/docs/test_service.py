@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from pierhead.cli.commands import commands
-from running import PIERHEAD, ROOT
+from running import PIERHEAD, ROOT, START_LIMIT, running
 
 UNIT = (ROOT / "packaging" / "pierhead.service").read_text()
 PAGE = (ROOT / "docs" / "guides" / "service.md").read_text()
@@ -45,6 +46,18 @@ def test_the_page_installs_what_the_unit_starts() -> None:
         f"`{program} kubeconfig`",
     ):
         assert line in PAGE
+
+
+def test_it_has_started_when_it_serves(tmp_path: Path) -> None:
+    """Whoever waits for the unit finds the API."""
+    assert DIRECTIVES["Type"] == "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, pytest.MonkeyPatch.context() as environment:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(START_LIMIT)
+        environment.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with running(tmp_path / "d", "--network", "none") as region:
+            assert manager.recv(100) == b"READY=1"
+            assert region.call("GET", "/readyz") == (200, "ok")
 
 
 def test_the_region_ends_its_pods_itself() -> None:

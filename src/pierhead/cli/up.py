@@ -17,6 +17,7 @@ import click
 from pierhead.api.network import Mode, Network
 from pierhead.api.rules import dns1123_subdomain, label_value
 from pierhead.cli import servicemanager
+from pierhead.cli import servicemanager
 from pierhead.cli.signals import until_signalled
 from pierhead.errors import UsageError
 from pierhead.region import machine
@@ -147,6 +148,7 @@ def serve(
     def greet(ready: Ready) -> None:
         try:
             _say(told(ready))
+            servicemanager.tell_ready()
         except OSError as error:  # carried past the groups of tasks, which would wrap it
             unsaid.append(error)
             signal.raise_signal(signal.SIGTERM)
