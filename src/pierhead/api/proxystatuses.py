@@ -7,6 +7,9 @@ from pierhead.api.rules import invalid_value
 from pierhead.api.strategy import Strategy, Write
 from pierhead.errors import Cause
 
+ENDPOINT_NOT_ALLOWED = "EndpointNotAllowed"
+"""The reason of a refusal that is about an endpoint; all others are about a frontend of the Service itself."""
+
 
 class ProxyStatusStrategy(Strategy):
     """The controllers write ``spec.want``, the proxy writes the status; neither can write the other's part."""

@@ -32,7 +32,11 @@ AFFINITY_SECONDS = 10800
 
 
 class ServiceStrategy(Strategy):
-    """The rules of kubernetes-services.md §1, as Kubernetes 1.36 has them."""
+    """The rules of kubernetes-services.md §1, as Kubernetes 1.36 has them.
+
+    Where there are nodes a Service has a generation besides, which Kubernetes does not keep: its condition ``Programmed`` says which
+    one they carry, and ``kubectl wait`` compares the two.
+    """
 
     def default(self, obj: Tree) -> None:
         if not isinstance(obj.get("spec"), dict):
@@ -56,6 +60,8 @@ class ServiceStrategy(Strategy):
         obj["status"] = {"loadBalancer": {}}
         agree_at_creation(obj["spec"])
         drop_internal_policy(obj["spec"])
+        if _counts(write):
+            obj["metadata"]["generation"] = 1
 
     def prepare_update(self, obj: Tree, old: Tree, write: Write) -> None:
         if write.subresource == "status":
@@ -68,6 +74,10 @@ class ServiceStrategy(Strategy):
         wipe(new, before)
         drop_internal_policy(new)
         obj["status"] = wipe_status(old.get("status") or {"loadBalancer": {}}, new, before)
+
+    def finish(self, obj: Tree, old: Tree, write: Write) -> None:
+        if _counts(write) and spec_of(obj) != spec_of(old):
+            obj["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
 
     def validate(self, obj: Tree, write: Write) -> list[Cause]:
         return service_causes(obj, None)
@@ -83,6 +93,11 @@ class ServiceStrategy(Strategy):
     def selectable(self, obj: Tree) -> dict[str, str]:
         spec = spec_of(obj)
         return {"spec.clusterIP": cluster_ip(spec), "spec.type": kind_of(spec)}
+
+
+def _counts(write: Write) -> bool:
+    """Whether there is somebody to follow a Service's generations."""
+    return write.network.mode != "none"
 
 
 def _default_affinity(spec: Tree) -> None:

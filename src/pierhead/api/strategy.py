@@ -4,7 +4,7 @@ The order of a write, as the real server has it (visible through which error com
 
 1. decode, prune, table defaults, then ``default``
 2. ``prepare_create`` or ``prepare_update``: drop what this verb may not write, carry over what it must keep, wipe what no longer applies
-3. what the server gives out is filled in (``core.claims.Claimant.allocate``)
+3. what the server gives out is filled in (``core.claims.Claimant.allocate``); an update is whole now, and ``finish`` looks at it
 4. ``validate`` or ``validate_update`` of the whole object
 5. what it needs of other objects is claimed (``Claimant.claim``)
 6. the commit
@@ -44,6 +44,9 @@ class Strategy:
 
     def prepare_update(self, obj: Tree, old: Tree, write: Write) -> None:
         """Before an update, of the main resource or (``write.subresource``) of its status. In place; ``old`` is read only."""
+
+    def finish(self, obj: Tree, old: Tree, write: Write) -> None:
+        """Before an update is validated: what follows from all of it. In place; ``old`` is read only."""
 
     def validate(self, obj: Tree, write: Write) -> list[Cause]:
         """Every reason to refuse this new object, in the order in which the real server reports them."""

@@ -164,6 +164,7 @@ class Registry:
         _carry_over(new["metadata"], old["metadata"])
         strategy.prepare_update(new, old, write)
         allocation = Allocation() if write.subresource else claims.allocate(new, old, write, self.ground)
+        strategy.finish(new, old, write)
         _refuse(kind, new, [*metadata.validate_update(kind, new, old), *strategy.validate_update(new, old, write)])
         context.warnings.extend(strategy.warnings(new, old))
         return allocation + claims.claim(new, old, write, self.ground)

@@ -21,6 +21,7 @@ from pierhead.controllers.mirroring import Mirroring
 from pierhead.controllers.namespaces import Namespaces
 from pierhead.controllers.nodes import Nodes
 from pierhead.controllers.ownership import Ownership
+from pierhead.controllers.programmed import Programmed
 from pierhead.controllers.replicasets import ReplicaSets
 from pierhead.controllers.selection import Selection
 from pierhead.core.defaultpool import Standing
@@ -29,8 +30,8 @@ from pierhead.core.defaultpool import Standing
 class Controllers:
     """The controllers of one region. ``address``: where the API server is found, (IP, port).
 
-    In a region without a network of its own (mode ``none``) pods and nodes are whatever somebody writes: nobody binds pods, and
-    nobody minds a node's silence.
+    In a region without a network of its own (mode ``none``) pods and nodes are whatever somebody writes: nobody binds pods, nobody
+    minds a node's silence, and no Service is said to be programmed.
     """
 
     def __init__(self, client: Client, informers: Informers, network: Network, *, address: tuple[str, int]) -> None:
@@ -59,6 +60,7 @@ class Controllers:
             self._pools,
         ]
         if network.mode != "none":
+            self._loops.append(Programmed(named(Programmed), informers))
             self._loops.append(Binding(named(Binding), informers, recorder(Binding)))
             self._loops.append(Nodes(named(Nodes), informers, recorder(Nodes)))
 

@@ -30,8 +30,6 @@ from pierhead.forwarding.table import (
     canonical,
 )
 
-OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
-
 
 class Part(msgspec.Struct, frozen=True):
     """What one Service adds to a table."""
@@ -66,7 +64,7 @@ def build(service: views.Service, slices: Iterable[views.EndpointSlice], place: 
 
 
 def _is_ours(service: views.Service) -> bool:
-    return service.spec.type != "ExternalName" and OTHER_PROXY not in service.metadata.labels
+    return service.spec.type != "ExternalName" and not service.proxied_elsewhere
 
 
 def _cluster_ips(service: views.Service) -> Iterator[tuple[Family, str]]:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import NamedTuple, TypeAlias
 
 from pierhead.api import views
+from pierhead.api.proxystatuses import ENDPOINT_NOT_ALLOWED
 from pierhead.core.backing import HEADLESS_LABEL
 from pierhead.forwarding.place import Place
 from pierhead.forwarding.table import Endpoint, Refusal, ServiceName, canonical
@@ -58,7 +59,7 @@ def by_port(
         address = canonical(given)
         why = place.forbids(service, ip_address(address), number) if address else f"{given} is no IP address"
         if why:
-            refused[name[1], given, number] = Refusal(service, name[1], given, number, "EndpointNotAllowed", why)
+            refused[name[1], given, number] = Refusal(service, name[1], given, number, ENDPOINT_NOT_ALLOWED, why)
             continue
         candidate = _candidate(endpoint, address, number, place)
         known = found.setdefault(name, {})

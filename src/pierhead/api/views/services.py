@@ -6,6 +6,8 @@ import msgspec
 
 from pierhead.api.views.meta import Condition, Labels, Object, View
 
+OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
+
 
 class ServicePort(View, frozen=True):
     port: int
@@ -67,6 +69,11 @@ class ServiceStatus(View, frozen=True):
 class Service(Object, frozen=True):
     spec: ServiceSpec = ServiceSpec()
     status: ServiceStatus = ServiceStatus()
+
+    @property
+    def proxied_elsewhere(self) -> bool:
+        """Whether its label says that another proxy than ours carries it."""
+        return OTHER_PROXY in self.metadata.labels
 
     @property
     def headless(self) -> bool:

@@ -1,0 +1,165 @@
+"""Services and their condition ``Programmed``: what the proxies report, set against what was written."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from math import inf
+
+import msgspec
+
+from pierhead.api.kinds import NODE, PROXY_STATUS, SERVICE
+from pierhead.api.views import Condition, Node, ProxyStatus, Refusal, Service
+from pierhead.client.client import Client
+from pierhead.client.informer import Change, Informer
+from pierhead.client.informers import Informers
+from pierhead.controllers.loop import Loop, accepting, split, timestamp
+from pierhead.core.programmed import Terms, behind, condition_of, is_news, is_tentative, judge, reached
+
+PATIENCE = 2.0
+"""Seconds before a Service is told that it is not programmed yet: mostly it is in a moment, and then one write says so."""
+GATHER = 0.01
+"""Seconds before a proxy is asked: what is written meanwhile is one wish, and one report."""
+
+
+@dataclass(slots=True)
+class _Barrier:
+    """What has to be programmed of one Service."""
+
+    terms: Terms
+    revision: int
+    since: float
+    passed: bool = False
+    """From then on nodes that come later need not be waited for."""
+
+
+class Programmed(Loop):
+    """Keys: Services, and the names of proxies (which have no slash) that somebody waits for.
+
+    A Service costs one write for each of its generations, and one more whenever it is refused or no longer is.
+    """
+
+    name = "programmed-controller"
+    workers = 1
+    """A thousand Services that are created at once should not wait for a thousand conditions."""
+
+    def __init__(self, client: Client, informers: Informers) -> None:
+        super().__init__()
+        self._client = client
+        self._services: Informer[Service] = informers.of(SERVICE)
+        self._proxies: Informer[ProxyStatus] = informers.of(PROXY_STATUS)
+        self._nodes: Informer[Node] = informers.of(NODE)
+        self._barriers: dict[str, _Barrier] = {}
+        self._open: set[str] = set()
+        """Services that are not programmed, as far as we know."""
+        self._wanted = 0
+        """The newest revision that a Service waits for."""
+        self._services.subscribe(self._service_changed)
+        self._proxies.subscribe(self._proxy_changed)
+        self._nodes.subscribe(self._node_changed)
+
+    async def reconcile(self, key: str) -> float | None:
+        namespace, name = split(key)
+        if not namespace:
+            await self._ask(name)
+            return None
+        service = self._services.get(name, namespace)
+        if service is None or service.metadata.deletion_timestamp:
+            self._barriers.pop(key, None)
+            self._open.discard(key)
+            return None
+        return await self._evaluate(key, service)
+
+    async def _evaluate(self, key: str, service: Service) -> float | None:
+        self._open.add(key)
+        barrier, proxies = self._barrier(key, service), self._proxies.list()
+        live = [found.metadata.name for found in self._nodes.list() if found.ready]
+        waiting = frozenset() if barrier.passed else behind(barrier.revision, proxies, live)
+        found = judge(service, waiting, proxies, live)
+        if found is None:
+            return None
+        if waiting:
+            self._want(barrier.revision)
+        else:
+            barrier.passed = True
+        if is_tentative(found):
+            left = barrier.since + PATIENCE - asyncio.get_running_loop().time()
+            if left > 0:
+                return left
+        elif found.status == "True":
+            self._open.discard(key)
+        if is_news(condition_of(service), found):
+            await self._write(service, found)
+        return None
+
+    def _barrier(self, key: str, service: Service) -> _Barrier:
+        terms = Terms.of(service)
+        known = self._barriers.get(key)
+        if known is None or known.terms != terms:
+            revision = int(service.metadata.resource_version)
+            known = self._barriers[key] = _Barrier(terms, revision, asyncio.get_running_loop().time())
+        return known
+
+    async def _write(self, service: Service, found: Condition) -> None:
+        """Only this condition, of this very Service: the others are others'."""
+        meta, old = service.metadata, condition_of(service)
+        changed = old is None or old.status != found.status
+        condition = msgspec.to_builtins(found) | {
+            "lastTransitionTime": timestamp() if changed or old is None else old.last_transition_time
+        }
+        patch = {"metadata": {"uid": meta.uid}, "status": {"conditions": [condition]}}
+        with accepting(404):
+            stored = await self._client.patch(
+                SERVICE, meta.name, patch, meta.namespace, subresource="status", how="strategic"
+            )
+            await self._services.reached(stored["metadata"]["resourceVersion"])
+
+    # -- what is asked of proxies -------------------------------------------------------------------------------
+
+    def _want(self, revision: int) -> None:
+        self._wanted = max(self._wanted, revision)
+        for proxy in self._proxies.list():
+            if reached(proxy) < self._wanted:
+                self.queue.add_after(proxy.metadata.name, GATHER)
+
+    async def _ask(self, name: str) -> None:
+        """Has the proxy report as soon as it is there."""
+        proxy = self._proxies.get(name)
+        if proxy is None or max(reached(proxy), int(proxy.spec.want.services or 0)) >= self._wanted:
+            return
+        want = {"spec": {"want": {"services": str(self._wanted)}}}
+        with accepting(404):
+            stored = await self._client.patch(PROXY_STATUS, name, want)
+            await self._proxies.reached(stored["metadata"]["resourceVersion"])
+
+    # -- who has to look again ----------------------------------------------------------------------------------
+
+    def _service_changed(self, change: Change[Service]) -> None:
+        self.queue.add(change.latest.key)
+
+    def _proxy_changed(self, change: Change[ProxyStatus]) -> None:
+        """A report that has got further, or that refuses other frontends; a new proxy has reported nothing yet."""
+        old, new = change
+        before, now = _refused(old), _refused(new)
+        for found in before ^ now:
+            self.queue.add(f"{found.namespace}/{found.name}")
+        if old is None or new is None or old.status.nodes != new.status.nodes:
+            self._look()
+        elif reached(new) > reached(old):
+            self._look(reached(new))
+
+    def _node_changed(self, change: Change[Node]) -> None:
+        old, new = (found is not None and found.ready for found in change)
+        if old != new:
+            self._look()
+
+    def _look(self, revision: float = inf) -> None:
+        """At all that is not programmed and waits for no later revision."""
+        for key in self._open:
+            barrier = self._barriers.get(key)
+            if barrier is not None and (barrier.passed or barrier.revision <= revision):
+                self.queue.add(key)
+
+
+def _refused(proxy: ProxyStatus | None) -> set[Refusal]:
+    return set(proxy.status.refusals) if proxy else set()
