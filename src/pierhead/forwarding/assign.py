@@ -12,15 +12,21 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
-from pierhead.forwarding.table import Policy, PortKey
+from pierhead.forwarding.table import Endpoint, Policy, PortKey
 
 IDS: Final = 1 << 19
 SLOTS: Final = 1 << 16
 """Endpoints of one choice at most."""
-Socket: TypeAlias = bytes
-"""Address and port, in the back end's own form: here they are only compared."""
 Slot: TypeAlias = int
 """``slot(id, number)``. A number and no pair, for there are a hundred thousand."""
+
+
+class Run(NamedTuple):
+    """Slots of one id beside each other, and what they hold."""
+
+    id: int
+    first: int
+    endpoints: Sequence[Endpoint]
 
 
 class Choice(NamedTuple):
@@ -33,7 +39,7 @@ class Choice(NamedTuple):
 @dataclass(slots=True)
 class Assigned:
     id: int
-    sockets: list[Socket] = field(default_factory=list)
+    endpoints: list[Endpoint] = field(default_factory=list)
     """By the number of their slot."""
 
 
@@ -49,28 +55,28 @@ class Assignment:
         """Slots that hold something, those to be emptied by the next ``advance`` included."""
         self.emptied: set[Slot] = set()
         """Slots that held something else, or something, at the last ``advance``."""
-        self.filled: dict[Slot, Socket] = {}
-        """What slots hold now, of those that held something else or nothing."""
+        self.filled: list[Run] = []
+        """What slots hold now, of those that held something else or nothing; each once."""
 
     def advance(self) -> None:
         """A new sync begins: what the last one stopped using is emptied, and its ids may be used again."""
-        self.emptied, self.filled = self._unused, {}
+        self.emptied, self.filled = self._unused, []
         self.occupied -= len(self._unused)
         self._used.difference_update(self._retired)
         self._unused, self._retired = set(), []
 
-    def hold(self, choice: Choice, sockets: Sequence[Socket]) -> Assigned:
+    def hold(self, choice: Choice, endpoints: Sequence[Endpoint]) -> Assigned:
         """This choice has these endpoints now, each once. Said once a sync.
 
         Raises:
             OverflowError: there are more than slots, or no id is left.
         """
-        if len(sockets) > SLOTS:
-            raise OverflowError(f"{len(sockets)} endpoints, {SLOTS} at most")
+        if len(endpoints) > SLOTS:
+            raise OverflowError(f"{len(endpoints)} endpoints, {SLOTS} at most")
         held = self._held.get(choice)
         if held is None:
             held = self._held[choice] = Assigned(self._take(choice))
-        self._place(held, sockets)
+        self._place(held, endpoints)
         return held
 
     def release(self, choice: Choice) -> int | None:
@@ -78,7 +84,7 @@ class Assignment:
         held = self._held.pop(choice, None)
         if held is None:
             return None
-        self._unused.update(slot(held.id, number) for number in range(len(held.sockets)))
+        self._unused.update(slot(held.id, number) for number in range(len(held.endpoints)))
         self._retired.append(held.id)
         return held.id
 
@@ -98,21 +104,22 @@ class Assignment:
     def all(self) -> Iterable[Assigned]:
         return self._held.values()
 
-    def _place(self, held: Assigned, wanted: Sequence[Socket]) -> None:
+    def _place(self, held: Assigned, wanted: Sequence[Endpoint]) -> None:
         """Endpoints that stay keep their slots; the others fill the holes, newcomers and those from above the new end."""
-        before, size, first = held.sockets, len(wanted), slot(held.id, 0)
-        staying = set(before[:size]) & set(wanted)
-        waiting = iter([found for found in wanted if found not in staying])
+        before, size, first = held.endpoints, len(wanted), slot(held.id, 0)
+        staying = set(before[:size]) & set(wanted) if before else ()
+        waiting = iter([found for found in wanted if found not in staying] if staying else wanted)
         after = [found if found in staying else next(waiting) for found in before[:size]]
         for number, (old, new) in enumerate(zip(before, after, strict=False)):
             if old != new:
                 self.emptied.add(first + number)
-                self.filled[first + number] = new
+                self.filled.append(Run(held.id, number, [new]))
         grown = list(waiting)
-        self.filled.update(enumerate(grown, first + len(before)))
+        if grown:
+            self.filled.append(Run(held.id, len(before), grown))
         self.occupied += len(grown)
         self._unused.update(range(first + size, first + len(before)))
-        held.sockets = after + grown
+        held.endpoints = after + grown
 
 
 def slot(choice: int, number: int) -> Slot:

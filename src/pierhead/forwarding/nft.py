@@ -9,13 +9,13 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import chain, starmap
 from typing import Final, TypeAlias
 
 import msgspec
 
 from pierhead.api.network import Range
-from pierhead.forwarding.assign import SLOTS, Assigned, Assignment, Choice, Socket
+from pierhead.forwarding.assign import SLOTS, Assigned, Assignment, Choice
 from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, SetBackends, SetRule
 from pierhead.forwarding.nftlayout import (
     DROP,
@@ -28,6 +28,7 @@ from pierhead.forwarding.nftlayout import (
     Terms,
     mark,
     packed,
+    packed_all,
 )
 from pierhead.forwarding.table import (
     ANY_NODE_ADDRESS,
@@ -44,12 +45,13 @@ from pierhead.forwarding.table import (
 )
 from pierhead.wire.expressions import Verdict, jump
 from pierhead.wire.netlink import Message
-from pierhead.wire.nftables import Element, Set, add_elements, delete_elements
+from pierhead.wire.nftables import Element, Set, add_columns, add_elements, columns, delete_columns
 
 PROTOCOLS: Final[Mapping[str, int]] = {"TCP": 6, "UDP": 17}
 POLICIES: Final[tuple[Policy, ...]] = ("Cluster", "Local")
 Flow: TypeAlias = tuple[bytes, int]
 """Address and port of one end of a UDP flow, as connection tracking has them."""
+_WORD: Final = struct.Struct("=I")
 _SLOT: Final = struct.Struct("=II")
 _FRONTEND: Final = struct.Struct("!B3xH2x")
 _PORT: Final = struct.Struct("!H2x")
@@ -68,8 +70,7 @@ class Step(msgspec.Struct, frozen=True):
     """UDP frontends whose flows may be on an endpoint that no longer serves → the sockets on which they may stay."""
 
 
-@dataclass(slots=True)
-class _Served:
+class _Served(msgspec.Struct, frozen=True):
     """The elements of one frontend."""
 
     value: int = 0
@@ -79,17 +80,24 @@ class _Served:
     cluster_ip: bytes = b""
 
 
+_NOTHING = _Served()
+
+
 class Compiler:
     """Pure state: what the kernel holds once every step so far is committed. After a failed one it is worth nothing."""
 
     def __init__(self, ground: Ground) -> None:
         self.layout = Layout(ground)
+        self._six = ground.six
         self._family: Family = "IPv6" if ground.six else "IPv4"
+        self._any = ANY_NODE_ADDRESS[self._family]
         self._assignment = Assignment()
         self._rules: dict[Frontend, Rule] = {}
         self._backends: dict[PortKey, Backends] = {}
         self._sharing: dict[PortKey, set[Frontend]] = {}
         self._served: dict[Frontend, _Served] = {}
+        self._marks: dict[Choice, int] = {}
+        """Terms and id of each choice that has endpoints."""
         self._terms: dict[Terms, int] = {}
         self._sticky: set[int] = set()
         self._guards: dict[tuple[Range, ...], str] = {}
@@ -113,39 +121,37 @@ class Compiler:
     def take(self, changes: Iterable[Change]) -> Step:
         """The messages that bring the kernel from the last step to here. ``Reset`` is another compiler."""
         self._assignment.advance()
-        keys: set[PortKey] = set()
-        frontends: set[Frontend] = set()
+        keys: dict[PortKey, None] = {}
+        frontends: dict[Frontend, None] = {}
         moved: set[Frontend] = set()
-        work = _Work(self.layout)
+        work = _Work(self.layout, self._assignment)
         for change in changes:
             match change:
                 case SetBackends(key, backends) if key.family == self._family:
                     if key.protocol == "UDP" and self._backends.get(key, NOWHERE).serving != backends.serving:
                         moved |= self._sharing.get(key, set())
                     self._lead(key, backends, work)
-                    keys.add(key)
+                    keys[key] = None
                 case RemoveBackends(key) if key in self._backends:
                     moved |= self._sharing.get(key, set())
                     self._lead(key, NOWHERE, work)
                     del self._backends[key]
-                    keys.add(key)
+                    keys[key] = None
                 case SetRule(frontend, rule) if rule.key.family == self._family:
-                    keys |= self._detach(frontend)
+                    keys |= dict.fromkeys(self._detach(frontend))
                     self._rules[frontend] = rule
                     self._sharing.setdefault(rule.key, set()).add(frontend)
-                    keys.add(rule.key)
-                    frontends.add(frontend)
+                    keys[rule.key] = None
+                    frontends[frontend] = None
                     moved.add(frontend)
                 case RemoveRule(frontend) if frontend in self._rules:
-                    keys |= self._detach(frontend)
-                    frontends.add(frontend)
+                    keys |= dict.fromkeys(self._detach(frontend))
+                    frontends[frontend] = None
                     moved.add(frontend)
-        for key in sorted(keys):
-            self._choose(key, work)
-            frontends |= self._sharing.get(key, set())
-        self._fill(work)
-        for frontend in sorted({concrete for found in frontends for concrete in self._concrete(found)}):
-            self._serve(frontend, work)
+        self._choose(keys, work)
+        for key in keys:
+            frontends |= dict.fromkeys(self._sharing.get(key, ()))
+        self._serve_all(list(dict.fromkeys(chain.from_iterable(map(self._concrete, frontends)))), work)
         return Step(tuple(work.messages()), bool(work.chains), work.forgotten, self._flows(moved))
 
     def table(self) -> ForwardingTable:
@@ -154,7 +160,7 @@ class Compiler:
 
     def sticky(self) -> dict[int, frozenset[bytes]]:
         """Where the clients of each id with affinity may be led."""
-        return {held.id: frozenset(held.sockets) for held in self._assignment.all() if held.id in self._affine}
+        return {held.id: _sockets(held) for held in self._assignment.all() if held.id in self._affine}
 
     def counts(self) -> dict[str, int]:
         """How many elements each set holds that only changes of the table fill."""
@@ -174,7 +180,7 @@ class Compiler:
             rule = self._rule(frontend)
             serving = self._backends.get(rule.key, NOWHERE).serving if rule else ()
             here = packed(frontend.address), frontend.port
-            found[here] = frozenset((packed(item.address), item.port) for item in serving if self._fits(item.address))
+            found[here] = frozenset((packed(item.address), item.port) for item in self._fitting(serving))
         return found
 
     def _rule(self, frontend: Frontend) -> Rule | None:
@@ -197,126 +203,137 @@ class Compiler:
 
     def _lead(self, key: PortKey, backends: Backends, work: _Work) -> None:
         """Notes where a port leads; endpoints on this node may meet themselves."""
-        before = _local(self._backends.get(key, NOWHERE))
+        before, after = _local(self._backends.get(key, NOWHERE)), _local(backends)
         self._backends[key] = backends
-        for address in _local(backends) - before:
+        for address in after - before:
             self._local[address] += 1
             if self._local[address] == 1:
-                work.hairpin.set(packed(address) * 2, b"")
-        for address in before - _local(backends):
+                work.hairpin.set(packed(address) * 2)
+        for address in before - after:
             self._local[address] -= 1
             if not self._local[address]:
                 del self._local[address]
                 work.hairpin.unset(packed(address) * 2)
 
-    def _choose(self, key: PortKey, work: _Work) -> None:
-        """Gives ids and slots to the choices of a port that somebody leads to, and takes them from the others."""
-        backends = self._backends.get(key, NOWHERE)
-        needed: set[Policy] = set()
-        for frontend in self._sharing.get(key, ()):
-            rule = self._rules[frontend]
-            needed.add(rule.policy)
-            if rule.short_circuit:
-                needed.add("Cluster")
-        for policy in POLICIES:
-            choice = Choice(key, policy)
-            sockets = self._sockets(backends.chosen(policy)) if policy in needed else []
-            held = self._assignment.get(choice)
-            before = held.sockets if held else []
-            if not sockets:
-                number = self._assignment.release(choice)
-                if number is not None and self._affine.pop(number, 0):
-                    work.forgotten[number] = None
-                continue
-            held = self._assignment.hold(choice, sockets)
-            self._need(Terms(len(held.sockets), backends.affinity), work)
-            self._remember(held, before, backends.affinity, work)
+    def _choose(self, keys: Iterable[PortKey], work: _Work) -> None:
+        """Gives ids and slots to the choices of ports that somebody leads to, and takes them from the others."""
+        for key in keys:
+            backends, needed = self._backends.get(key, NOWHERE), self._needed(key)
+            for policy in POLICIES:
+                choice = Choice(key, policy)
+                endpoints = self._fitting(backends.chosen(policy)) if policy in needed else []
+                if endpoints:
+                    self._hold(choice, endpoints, backends.affinity, work)
+                else:
+                    self._release(choice, work)
 
-    def _remember(self, held: Assigned, before: Sequence[Socket], affinity: int, work: _Work) -> None:
+    def _needed(self, key: PortKey) -> set[Policy]:
+        """The policies under which somebody leads to the port."""
+        rules = [self._rules[frontend] for frontend in self._sharing.get(key, ())]
+        found = {rule.policy for rule in rules}
+        return found | {"Cluster"} if any(rule.short_circuit for rule in rules) else found
+
+    def _hold(self, choice: Choice, endpoints: list[Endpoint], affinity: int, work: _Work) -> None:
+        held = self._assignment.get(choice)
+        before = held.endpoints if held else []
+        held = self._assignment.hold(choice, endpoints)
+        self._marks[choice] = self._number(Terms(len(endpoints), affinity), work) << TERMS_SHIFT | held.id
+        self._remember(held, before, affinity, work)
+
+    def _release(self, choice: Choice, work: _Work) -> None:
+        number = self._assignment.release(choice)
+        if number is None:
+            return
+        del self._marks[choice]
+        if self._affine.pop(number, 0):
+            work.forgotten[number] = None
+
+    def _remember(self, held: Assigned, before: Sequence[Endpoint], affinity: int, work: _Work) -> None:
         """Clients forget an endpoint that is gone, and all of them when there is no affinity any more."""
         had = self._affine.pop(held.id, 0)
         if affinity:
             self._affine[held.id] = affinity
         if had and not affinity:
             work.forgotten[held.id] = None
-        elif had and not set(before) <= set(held.sockets):
-            work.forgotten[held.id] = frozenset(held.sockets)
+        elif had and not set(before) <= set(held.endpoints):
+            work.forgotten[held.id] = _sockets(held)
 
-    def _need(self, terms: Terms, work: _Work) -> None:
-        if terms in self._terms:
-            return
+    def _number(self, terms: Terms, work: _Work) -> int:
+        """Of these terms, which have a chain from now on."""
+        known = self._terms.get(terms)
+        if known is not None:
+            return known
         if terms.affinity and terms.affinity not in self._sticky:
             self._sticky.add(terms.affinity)
             work.chains += self.layout.sticky_chain(terms.affinity)
         self._terms[terms] = number = FIRST_TERMS + len(self._terms)
         work.chains += self.layout.terms_chain(terms, number)
+        return number
 
-    def _fill(self, work: _Work) -> None:
-        for emptied in self._assignment.emptied:
-            work.endpoints.unset(_SLOT.pack(*divmod(emptied, SLOTS)))
-        for filled, socket in self._assignment.filled.items():
-            work.endpoints.set(_SLOT.pack(*divmod(filled, SLOTS)), socket)
-
-    def _concrete(self, frontend: Frontend) -> Iterator[Frontend]:
+    def _concrete(self, frontend: Frontend) -> Iterable[Frontend]:
         """A node port is served at each of the node's addresses."""
-        if frontend.address != ANY_NODE_ADDRESS[self._family]:
-            yield frontend
-            return
-        for address in self.layout.ground.nodes:
-            yield frontend._replace(address=address)
+        if frontend.address != self._any:
+            return (frontend,)
+        return [frontend._replace(address=address) for address in self.layout.ground.nodes]
 
-    def _serve(self, frontend: Frontend, work: _Work) -> None:
-        """Brings the elements of one frontend to what the table says of it."""
-        key = _key(frontend)
-        before, after = self._served.pop(frontend, None), self._terms_of(frontend, work)
-        if after is not None:
-            self._served[frontend] = after
-        for there, old, new in (
-            (work.frontends, before and before.value, after and after.value),
-            (work.strangers, before and before.stranger, after and after.stranger),
-            (work.guarded, before and before.guard, after and after.guard),
-        ):
-            if old != new:
-                if old:
-                    there.unset(key)
-                if new:
-                    there.set(key, jump(new) if isinstance(new, str) else mark(new))
-        for address, change in (((before and before.cluster_ip) or b"", -1), ((after and after.cluster_ip) or b"", 1)):
-            if address:
-                self._count(address, change, work)
+    def _serve_all(self, frontends: Sequence[Frontend], work: _Work) -> None:
+        """Brings the elements of these frontends to what the table says of them."""
+        width = 16 if self._six else 4
+        joined = packed_all([found.address for found in frontends])
+        for number, frontend in enumerate(frontends):
+            address = joined[number * width : (number + 1) * width]
+            key = address + _FRONTEND.pack(PROTOCOLS.get(frontend.protocol, 0), frontend.port)
+            before, after = self._served.pop(frontend, _NOTHING), self._terms_of(frontend, address, work)
+            if after is not _NOTHING:
+                self._served[frontend] = after
+            if before != after:
+                self._serve(key, before, after, work)
+
+    def _serve(self, key: bytes, before: _Served, after: _Served, work: _Work) -> None:
+        if before.value != after.value:
+            work.frontends.replace(key, bool(before.value), mark(after.value) if after.value else None)
+        if before.stranger != after.stranger:
+            work.strangers.replace(key, bool(before.stranger), mark(after.stranger) if after.stranger else None)
+        if before.guard != after.guard:
+            work.guarded.replace(key, bool(before.guard), jump(after.guard) if after.guard else None)
+        if before.cluster_ip != after.cluster_ip:
+            self._count(before.cluster_ip, -1, work)
+            self._count(after.cluster_ip, 1, work)
 
     def _count(self, address: bytes, change: int, work: _Work) -> None:
+        if not address:
+            return
         self._cluster_ips[address] += change
         if change > 0 and self._cluster_ips[address] == 1:
-            work.cluster_ips.set(address, b"")
+            work.cluster_ips.set(address)
         elif not self._cluster_ips[address]:
             del self._cluster_ips[address]
             work.cluster_ips.unset(address)
 
-    def _terms_of(self, frontend: Frontend, work: _Work) -> _Served | None:
+    def _terms_of(self, frontend: Frontend, address: bytes, work: _Work) -> _Served:
         rule = self._rule(frontend)
         self.refused.pop(frontend, None)
         if rule is None:
-            return None
+            return _NOTHING
         if frontend.protocol not in PROTOCOLS:
             why = f"{frontend.protocol} is not served by this proxy"
             self.refused[frontend] = Refusal(rule.key.service, *frontend, "ProtocolNotSupported", why)
-            return None
+            return _NOTHING
         hidden = HIDE if rule.scope != "cluster" and rule.policy == "Cluster" else 0
         return _Served(
             value=self._value(rule, "Cluster" if rule.short_circuit else rule.policy, hidden),
             stranger=self._value(rule, rule.policy, 0) if rule.short_circuit else 0,
             guard=self._guard(rule.sources, work) if rule.sources else "",
-            cluster_ip=packed(frontend.address) if rule.scope == "cluster" else b"",
+            cluster_ip=address if rule.scope == "cluster" else b"",
         )
 
     def _value(self, rule: Rule, policy: Policy, hidden: int) -> int:
         """What the packet is marked with."""
+        found = self._marks.get(Choice(rule.key, policy))
+        if found is not None:
+            return found | hidden
         backends = self._backends.get(rule.key, NOWHERE)
-        held = self._assignment.get(Choice(rule.key, policy))
-        if held is None:
-            return (DROP if backends.verdict(policy) == "drop" else REFUSE) << TERMS_SHIFT
-        return self._terms[Terms(len(held.sockets), backends.affinity)] << TERMS_SHIFT | hidden | held.id
+        return (DROP if backends.verdict(policy) == "drop" else REFUSE) << TERMS_SHIFT
 
     def _guard(self, sources: tuple[Range, ...], work: _Work) -> str:
         if sources not in self._guards:
@@ -324,13 +341,10 @@ class Compiler:
             work.chains += self.layout.guard_chain(name, sources)
         return self._guards[sources]
 
-    def _sockets(self, endpoints: Iterable[Endpoint]) -> list[Socket]:
-        """Each once, in the form of the map's data; of another family none."""
-        found = (packed(item.address) + _PORT.pack(item.port) for item in endpoints if self._fits(item.address))
-        return list(dict.fromkeys(found))
-
-    def _fits(self, address: str) -> bool:
-        return (":" in address) == self.layout.ground.six
+    def _fitting(self, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+        """Those of this family."""
+        six = self._six
+        return [found for found in endpoints if (":" in found.address) == six]
 
 
 class _Edit:
@@ -341,7 +355,7 @@ class _Edit:
         self._gone: set[bytes] = set()
         self._come: dict[bytes, bytes | Verdict] = {}
 
-    def set(self, key: bytes, data: bytes | Verdict) -> None:
+    def set(self, key: bytes, data: bytes | Verdict = b"") -> None:
         self._come[key] = data
 
     def unset(self, key: bytes) -> None:
@@ -351,20 +365,50 @@ class _Edit:
             self._come.pop(key, None)
             self._gone.add(key)
 
+    def replace(self, key: bytes, held: bool, data: bytes | Verdict | None) -> None:
+        """``held``: whether there is such an element. None: there shall be none."""
+        if held:
+            self.unset(key)
+        if data is not None:
+            self.set(key, data)
+
     def messages(self) -> Iterator[Message]:
-        yield from delete_elements(self._there, self._gone)
-        empty = not self._there.data
-        yield from add_elements(
-            self._there, (Element(key, None if empty else data) for key, data in self._come.items())
+        yield from delete_columns(self._there, b"".join(self._gone))
+        data = [found for found in self._come.values() if not isinstance(found, Verdict)]
+        if len(data) < len(self._come):
+            yield from add_elements(self._there, starmap(Element, self._come.items()))
+        else:
+            yield from add_columns(self._there, b"".join(self._come), b"".join(data))
+
+
+class _Slots:
+    """The same for the map of endpoints, of which a load has a hundred thousand."""
+
+    def __init__(self, there: Set, assignment: Assignment) -> None:
+        self._there, self._assignment = there, assignment
+
+    def messages(self) -> Iterator[Message]:
+        there, filled = self._there, self._assignment.filled
+        emptied = [divmod(found, SLOTS) for found in self._assignment.emptied]
+        yield from delete_columns(there, b"".join(starmap(_SLOT.pack, emptied)))
+        endpoints = [found for run in filled for found in run.endpoints]
+        ids = b"".join([_WORD.pack(run.id) * len(run.endpoints) for run in filled])
+        numbers = [range(run.first, run.first + len(run.endpoints)) for run in filled]
+        addresses = packed_all([found.address for found in endpoints])
+        ports = [found.port for found in endpoints]
+        yield from add_columns(
+            there,
+            columns(there.key, ids, struct.pack(f"={len(ports)}I", *chain.from_iterable(numbers))),
+            columns(there.data, addresses, struct.pack(f"!{len(ports)}H", *ports)),
         )
 
 
 class _Work:
     """One step in the making."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, assignment: Assignment) -> None:
         self.chains: list[Message] = []
-        self.endpoints = _Edit(layout.endpoints)
+        self.endpoints = _Slots(layout.endpoints, assignment)
         self.hairpin = _Edit(layout.hairpin)
         self.cluster_ips = _Edit(layout.cluster_ips)
         self.guarded = _Edit(layout.guarded)
@@ -385,5 +429,6 @@ def _local(backends: Backends) -> set[str]:
     return {found.address for found in (*backends.cluster, *backends.local) if found.local}
 
 
-def _key(frontend: Frontend) -> bytes:
-    return packed(frontend.address) + _FRONTEND.pack(PROTOCOLS.get(frontend.protocol, 0), frontend.port)
+def _sockets(held: Assigned) -> frozenset[bytes]:
+    """Its endpoints in the form of the map's data."""
+    return frozenset(packed(found.address) + _PORT.pack(found.port) for found in held.endpoints)

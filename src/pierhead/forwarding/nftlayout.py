@@ -302,8 +302,8 @@ class Layout:
         yield "hide", (*x.concat(self.saddr, self.daddr), x.lookup(self.hairpin), x.masquerade())
         yield "hide", (self.saddr.into(), x.lookup(self.nodes), x.masquerade())
         original = x.ct(Ct.DST_IP6 if self.ground.six else Ct.DST_IP, x.ORIGINAL)
-        for found in self.ground.services:
-            yield "hide", (*within(original, found), *self._outside_pods(self.saddr), x.masquerade())
+        inside = original.into(), x.lookup(self.cluster_ips)
+        yield "hide", (*self._outside_pods(self.saddr), *inside, x.masquerade())
         yield "hide", (*self._outside_pods(self.daddr), x.masquerade())
 
     def _outside_pods(self, address: Load) -> tuple[Expression, ...]:
@@ -348,6 +348,16 @@ def unmarked() -> tuple[Expression, ...]:
     return x.MARK.into(), x.cmp(mark(0))
 
 
+_OCTETS: Final = {str(octet): octet for octet in range(256)}
+
+
 def packed(address: str) -> bytes:
-    """The bytes of an address; quick, because a full load has a hundred thousand."""
-    return ip_address(address).packed if ":" in address else bytes(map(int, address.split(".")))
+    """The bytes of an address in its canonical form."""
+    return ip_address(address).packed if ":" in address else bytes(map(_OCTETS.__getitem__, address.split(".")))
+
+
+def packed_all(addresses: Sequence[str]) -> bytes:
+    """The bytes of these addresses of one family, one after the other; quick, because a full load has a hundred thousand."""
+    if not addresses or ":" in addresses[0]:
+        return b"".join(map(packed, addresses))
+    return bytes(map(_OCTETS.__getitem__, ".".join(addresses).split(".")))

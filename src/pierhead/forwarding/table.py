@@ -59,7 +59,7 @@ class Frontend(NamedTuple):
     port: int
 
 
-class Endpoint(NamedTuple):
+class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     """One socket that answers for a Service."""
 
     address: str
@@ -68,7 +68,7 @@ class Endpoint(NamedTuple):
     """On a node that this proxy serves: it may meet itself (hairpin), and policy Local may choose it."""
 
 
-class Backends(msgspec.Struct, frozen=True):
+class Backends(msgspec.Struct, frozen=True, gc=False):
     """Where new connections to a port of a Service go. All tuples are sorted and free of doubles."""
 
     cluster: tuple[Endpoint, ...] = ()
@@ -93,7 +93,7 @@ class Backends(msgspec.Struct, frozen=True):
 NOWHERE = Backends()
 
 
-class Rule(msgspec.Struct, frozen=True):
+class Rule(msgspec.Struct, frozen=True, gc=False):
     """On what terms a frontend serves a port of a Service.
 
     The masquerade follows from scope and policy, and so does the short-circuit: under policy Local

@@ -6,7 +6,7 @@ They belong into one transaction (``netlink.encode_batch``). Types, comments and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import IntEnum, IntFlag
 from typing import Final, NamedTuple
 
@@ -205,17 +205,39 @@ def flush(what: Table | Chain | Set) -> Message:
 def add_elements(there: Set, elements: Iterable[Element]) -> list[Message]:
     """As few messages as there can be: each holds less than 64 KiB of elements. A key that is there already with the same data is
     left alone; with other data: ObjectExists."""
-    return _with_elements(Kind.NEWSETELEM, there, _packed(elements), Flag.CREATE)
+    return _with_elements(Kind.NEWSETELEM, there, (_element(*element) for element in elements), Flag.CREATE)
+
+
+def add_columns(there: Set, keys: bytes, data: bytes = b"") -> list[Message]:
+    """As ``add_elements``, for very many: their keys one after the other, and their data. No object is made for any of them."""
+    return _with_columns(Kind.NEWSETELEM, there, keys, data, Flag.CREATE)
+
+
+def columns(parts: tuple[Type, ...], *given: bytes) -> bytes:
+    """Keys or data of very many elements one after the other, each part padded: from all first parts, all second parts, and so on."""
+    size = length_of(parts)
+    whole = bytearray(len(given[0]) // parts[0].length * size)
+    at = 0
+    for part, column in zip(parts, given, strict=True):
+        for byte in range(part.length):
+            whole[at + byte :: size] = column[byte :: part.length]
+        at += part.length + 3 & ~3
+    return bytes(whole)
 
 
 def delete_elements(there: Set, keys: Iterable[bytes]) -> list[Message]:
     """All of the keys must be there, else ObjectMissing."""
-    return _with_elements(Kind.DELSETELEM, there, _packed((key, None, 0) for key in keys))
+    return _with_elements(Kind.DELSETELEM, there, (_element(key, None, 0) for key in keys))
+
+
+def delete_columns(there: Set, keys: bytes) -> list[Message]:
+    """As ``delete_elements``, for very many: their keys one after the other."""
+    return _with_columns(Kind.DELSETELEM, there, keys, b"")
 
 
 def find_elements(there: Set, keys: Iterable[bytes]) -> list[Message]:
     """Questions, not changes: the elements with these keys, all of which must be there, else ObjectMissing."""
-    return _with_elements(Kind.GETSETELEM, there, _packed((key, None, 0) for key in keys))
+    return _with_elements(Kind.GETSETELEM, there, (_element(key, None, 0) for key in keys))
 
 
 def about(kind: int, what: Table | Chain | Set | Rule, terms: bytes = b"", flags: int = 0) -> Message:
@@ -239,9 +261,7 @@ def header(family: int) -> bytes:
 
 def _with_elements(kind: int, there: Set, packed: Iterable[bytes], flags: int = 0) -> list[Message]:
     """Messages that carry these elements of the set."""
-    head = header(there.table.family) + text(1, there.table.name) + text(2, there.name)
-    if there.anonymous:
-        head += be32(4, there.anonymous)
+    head = _head(there)
     found: list[Message] = []
     held: list[bytes] = []
     room = _ROOM
@@ -256,26 +276,28 @@ def _with_elements(kind: int, there: Set, packed: Iterable[bytes], flags: int = 
     return found
 
 
-def _packed(elements: Iterable[tuple[bytes, bytes | Verdict | None, int]]) -> Iterator[bytes]:
-    """The list's attributes. Almost all elements of a load have one shape, so what stands around key and data is kept for each."""
-    frames: dict[tuple[int, int], tuple[bytes, bytes, bytes]] = {}
-    for key, data, timeout in elements:
-        if timeout or data is None or isinstance(data, Verdict):
-            yield _element(key, data, timeout)
-            continue
-        shape = len(key), len(data)
-        if shape not in frames:
-            frames[shape] = _frame(*shape)
-        before, between, after = frames[shape]
-        yield before + key + between + data + after
+def _with_columns(kind: int, there: Set, keys: bytes, data: bytes, flags: int = 0) -> list[Message]:
+    """The same for elements of one shape: the attributes of one, as often as there are elements, and in them the first byte of all
+    keys at once, then the second, and so on to the last of the data."""
+    width, beside = length_of(there.key), length_of(there.data) if data else 0
+    frame = _element(bytes(width), bytes(beside) if data else None, 0)
+    size, key_at = len(frame), len(nested(1, nested(1, attribute(1, b""))))
+    data_at = size - (beside + 3 & ~3)
+    whole = bytearray(frame * (len(keys) // width))
+    for at, column, step in ((key_at, keys, width), (data_at, data, beside)):
+        for byte in range(step):
+            whole[at + byte :: size] = column[byte::step]
+    head, most, subject = _head(there), _ROOM // size * size, str(there)
+    return [
+        Message(kind, head + nested(3, bytes(whole[start : start + most])), flags, subject)
+        for start in range(0, len(whole), most)
+    ]
 
 
-def _frame(key: int, data: int) -> tuple[bytes, bytes, bytes]:
-    """What stands before a key of so many bytes, between it and its data, and after that."""
-    whole = _element(bytes(key), bytes(data), 0)
-    before = len(nested(1, nested(1, attribute(1, b""))))
-    between = len(nested(2, attribute(1, b""))) + -key % 4
-    return whole[:before], whole[before + key : before + key + between], bytes(-data % 4)
+def _head(there: Set) -> bytes:
+    """What every message about a set's elements begins with."""
+    found = header(there.table.family) + text(1, there.table.name) + text(2, there.name)
+    return found + be32(4, there.anonymous) if there.anonymous else found
 
 
 def _element(key: bytes, data: bytes | Verdict | None, timeout: int) -> bytes:

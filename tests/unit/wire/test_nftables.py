@@ -26,8 +26,11 @@ from pierhead.wire.nftables import (
     SetFlag,
     Table,
     add,
+    add_columns,
     add_elements,
+    columns,
     delete,
+    delete_columns,
     delete_elements,
     flush,
     inline,
@@ -38,6 +41,8 @@ MARKS = Set(TABLE, "m", (of.MARK,), (of.IPV4_ADDR,))
 
 keys = st.binary(min_size=1, max_size=24)
 verdicts = st.sampled_from([x.ACCEPT, x.DROP, x.RETURN, x.jump("there"), x.goto("elsewhere")])
+words = st.integers(0, 2**32 - 1)
+slots = st.tuples(words, words, st.binary(min_size=4, max_size=4), st.integers(0, 65535))
 elements = st.builds(Element, keys, st.none() | keys | verdicts, st.just(0) | st.integers(1, 1 << 40))
 
 
@@ -125,6 +130,19 @@ def test_keys_are_enough_to_delete(given_: list[bytes]) -> None:
     assert [(one.key, one.data) for one in found] == [(key, None) for key in given_]
 
 
+@given(st.lists(slots, max_size=40))
+def test_columns_are_the_elements_at_once(given_: list[tuple[int, int, bytes, int]]) -> None:
+    there = Set(TABLE, "eps", (of.MARK, of.NUMGEN), (of.IPV4_ADDR, of.INET_SERVICE))
+    ids, numbers, addresses, ports = zip(*given_, strict=True) if given_ else ((), (), (), ())
+    count = len(given_)
+    keys_ = columns(there.key, struct.pack(f"={count}I", *ids), struct.pack(f"={count}I", *numbers))
+    data = columns(there.data, b"".join(addresses), struct.pack(f"!{count}H", *ports))
+    each = [struct.pack("=II", id_, number) for id_, number, _, _ in given_]
+    led = [address + struct.pack("!H2x", port) for _, _, address, port in given_]
+    assert add_columns(there, keys_, data) == add_elements(there, map(Element, each, led))
+    assert delete_columns(there, keys_) == delete_elements(there, each)
+
+
 @given(st.integers(0, 6000), st.integers(1, 16).map(lambda words: words * 4))
 def test_messages_are_full_but_for_the_last(count: int, length: int) -> None:
     given_ = [Element(i.to_bytes(length, "big"), b"data") for i in range(count)]
@@ -133,6 +151,8 @@ def test_messages_are_full_but_for_the_last(count: int, length: int) -> None:
     one = max((len(nested(1, element)) for element in of_list(messages[:1])), default=0)
     assert sum(len(of_list([message])) for message in messages) == count
     assert all(0xFFFF - 4 - one < size <= 0xFFFF - 4 for size in sizes[:-1])
+    if length == 4:
+        assert add_columns(MARKS, b"".join(one.key for one in given_), b"data" * count) == messages
 
 
 def test_no_elements_are_no_message() -> None:
