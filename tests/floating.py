@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
+from asgi import Reply
 from pierhead.api import Tree
 from pierhead.api.kinds import FLOATING_IP, FLOATING_IP_POOL, SERVICE
 from pierhead.api.views import FloatingIP, FloatingIPPool, Service
@@ -22,6 +24,7 @@ from pierhead.core.floating import (
     pool_of,
 )
 from pierhead.store import Store
+from scenes import Region, play
 
 POOLS = FLOATING_IP_POOL.path()
 FIPS = FLOATING_IP.path()
@@ -45,6 +48,12 @@ def balanced(name: str, wish: str = "", *ports: int | str, **spec: Any) -> Tree:
     ]
     asked = {"type": "LoadBalancer", "loadBalancerIP": wish, "allocateLoadBalancerNodePorts": False, "ports": listed}
     return {"metadata": {"name": name, "namespace": "default"}, "spec": asked | spec}
+
+
+def kept(obj: Tree) -> Tree:
+    """With a finalizer, so that it stays when it is deleted."""
+    obj["metadata"]["finalizers"] = ["example.com/x"]
+    return obj
 
 
 def ingress(*ips: str) -> Tree:
@@ -95,3 +104,38 @@ def _read(value: bytes, shape: type[Any]) -> Any:
 
 def message(body: bytes) -> str:
     return str(json.loads(body)["message"])
+
+
+# -- through the API ----------------------------------------------------------------------------------------
+
+
+def pooled(scene: Callable[[Region], Awaitable[None]], *ranges: str) -> None:
+    """Plays a scene in a region that has a pool of four addresses, or of ``ranges``; whatever happened, no claim is off."""
+
+    async def whole(region: Region) -> None:
+        await made(region, POOLS, pool(*ranges or ("192.0.2.4-192.0.2.7",)))
+        await scene(region)
+        check(region.store)
+
+    play(whole)
+
+
+async def made(region: Region, path: str, body: Tree) -> Tree:
+    reply = await region.admin("POST", path, body)
+    assert reply.status == 201, reply.body
+    found: Tree = reply.json
+    return found
+
+
+async def patched(region: Region, path: str, body: Tree) -> Reply:
+    return await region.admin("PATCH", path, body, MERGE)
+
+
+def told(reply: Reply) -> str:
+    return f"{reply.status} {message(reply.body)}"
+
+
+async def refused(region: Region, path: str, body: Tree, code: int = 422) -> str:
+    reply = await region.admin("POST", path, body)
+    assert reply.status == code, reply.body
+    return message(reply.body)
