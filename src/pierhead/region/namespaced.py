@@ -40,7 +40,7 @@ class Namespaced:
         return self._network
 
     def dataplane(self, place: Place, owner: str) -> Nftables:
-        return Nftables([_ground(self._network, owner)], self._namespace.open(Protocol.NETFILTER))
+        return Nftables([ground(self._network, owner)], self._namespace.open(Protocol.NETFILTER))
 
     def pods(self, node: str) -> Apart:
         """The pod network of one node; it ends with the region."""
@@ -94,6 +94,11 @@ def clear(data_dir: Path) -> None:
         raise UsageError(text, "be root, or choose another --data-dir") from error
 
 
+def nodes_of(data_dir: Path) -> NetworkNamespace:
+    """Where the nodes of a region are while it runs in this mode."""
+    return NetworkNamespace(_home(data_dir) / NODE)
+
+
 def _home(data_dir: Path) -> Path:
     return data_dir / "network"
 
@@ -110,7 +115,8 @@ def _wiring(network: Network, link: str) -> Wiring:
     return Wiring(link, (side,))
 
 
-def _ground(network: Network, owner: str) -> Ground:
+def ground(network: Network, owner: str) -> Ground:
+    """What the rules of the nodes know of their network; ``owner``: the region's uid."""
     return Ground(
         Family.IP, owner, (network.node_address,), network.service_ranges, network.pod_ranges, network.floating_ranges,
         (UPLINK,), (ip_network(network.machine_address),),
