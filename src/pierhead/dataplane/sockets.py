@@ -53,6 +53,21 @@ def listen_udp(address: str, port: int) -> socket.socket:
     return found
 
 
+def check(frontend: Frontend) -> None:
+    """Raises OSError when a socket could not be had there. It is bound for a moment and listens to nobody."""
+    kind = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}.get(frontend.protocol)
+    if kind is None:
+        raise unsupported(frontend)
+    with socket.socket(family(frontend.address), kind) as found:
+        if kind == socket.SOCK_STREAM:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((frontend.address, frontend.port))
+
+
+def unsupported(frontend: Frontend) -> OSError:
+    return OSError(errno.EPROTONOSUPPORT, f"no {frontend.protocol} in userspace")
+
+
 def dial(address: str, kind: socket.SocketKind) -> socket.socket:
     """An unconnected socket that never blocks, for an endpoint."""
     found = socket.socket(family(address), kind | socket.SOCK_NONBLOCK)

@@ -15,7 +15,7 @@ from pierhead.dataplane.balancer import Balancer
 from pierhead.dataplane.holders import Holders
 from pierhead.dataplane.listener import Listener, Served
 from pierhead.dataplane.poller import Poller
-from pierhead.dataplane.sockets import raise_descriptor_limit, refusal
+from pierhead.dataplane.sockets import check, raise_descriptor_limit, refusal, unsupported
 from pierhead.dataplane.tcp import TcpCarrier, TcpListener
 from pierhead.dataplane.udp import IDLE_SECONDS, UdpCarrier, UdpListener
 from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, Reset, SetBackends, SetRule
@@ -109,21 +109,24 @@ class Userspace:
                 del self._frontends[served.rule.key]
 
     def _settle(self, frontend: Frontend) -> None:
-        """Listens there, or no longer, as the table says now."""
+        """Listens there, or no longer, as the table says now. What has no endpoint yet is tried all the same: that a port is
+        somebody else's is no news for the day when the first one comes."""
         served, listener = self._served.get(frontend), self._listeners.get(frontend)
         self._refused.pop(frontend, None)
-        if served is None or not served.open:
-            if listener is not None:
-                self._listeners.pop(frontend).close()
-        elif listener is None:
-            self._open(frontend, served)
-        else:
+        if listener is not None and (served is None or not served.open):
+            self._listeners.pop(frontend).close()
+            listener = None
+        if served is None:
+            return
+        if listener is not None:
             listener.served = served
             listener.forget()
-
-    def _open(self, frontend: Frontend, served: Served) -> None:
+            return
         try:
-            self._listeners[frontend] = self._listen(self._at(frontend), served)
+            if served.open:
+                self._listeners[frontend] = self._listen(self._at(frontend), served)
+            else:
+                check(self._at(frontend))
         except OSError as error:
             self._refused[frontend] = error
 
@@ -138,8 +141,8 @@ class Userspace:
                 return TcpListener(self._tcp, served, frontend.address, frontend.port)
             case "UDP":
                 return UdpListener(self._udp, served, frontend.address, frontend.port)
-            case other:
-                raise OSError(errno.EPROTONOSUPPORT, f"no {other} in userspace")
+            case _:
+                raise unsupported(frontend)
 
     async def _refusals(self) -> Sequence[Refusal]:
         """What is refused now. Who has an address that is taken is looked up beside the loop, for it may take a while."""

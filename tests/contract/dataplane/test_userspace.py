@@ -320,6 +320,25 @@ def test_a_port_that_is_taken_is_refused_and_tried_again_with_each_commit() -> N
     play(scenario)
 
 
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+def test_a_port_that_is_taken_is_refused_before_there_is_an_endpoint(protocol: str) -> None:
+    async def scenario(world: Sockets) -> None:
+        alone = service(ports=[{"name": "http", "port": 8080, "protocol": protocol}])
+        assert await world.dataplane.commit(whole(table_of(alone))) == []
+        with socket.socket(type=socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM) as holder:
+            if protocol == "TCP":
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind((cluster_ip(), 8080))
+            if protocol == "TCP":
+                holder.listen()
+            (refusal,) = await world.dataplane.commit(whole(table_of(alone)))
+            assert refusal.reason == "AddressInUse"
+        assert await world.dataplane.commit(()) == []
+        assert await world.outcomes(to(cluster_ip(), protocol=protocol)) == {"refused"}
+
+    play(scenario)
+
+
 def test_whoever_holds_all_addresses_is_said_to_answer_there() -> None:
     async def scenario(world: Sockets) -> None:
         with socket.create_server(("0.0.0.0", 0)) as holder:
