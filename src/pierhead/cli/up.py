@@ -17,7 +17,6 @@ import click
 from pierhead.api.network import Mode, Network
 from pierhead.api.rules import dns1123_subdomain, label_value
 from pierhead.cli import servicemanager
-from pierhead.cli import servicemanager
 from pierhead.cli.signals import until_signalled
 from pierhead.errors import UsageError
 from pierhead.region import machine
