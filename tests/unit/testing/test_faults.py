@@ -17,6 +17,7 @@ from pierhead.testing.faults import Fault, Faults
 
 SEEN = Request("PUT", "/", client="127.0.0.1")
 OURS = Request("PUT", "/")
+SERVICES = 'resource "services" in API group ""'
 WEB = {
     "apiVersion": "v1",
     "kind": "Service",
@@ -82,8 +83,7 @@ def test_the_first_of_several_that_fits_is_met() -> None:
             "update",
             403,
             "Forbidden",
-            'services "web" is forbidden: User "kubernetes-admin" cannot update resource "services" in API group ""'
-            ' in the namespace "shop"',
+            f'services "web" is forbidden: User "kubernetes-admin" cannot update {SERVICES} in the namespace "shop"',
         ),
         ("update", 404, "NotFound", 'services "web" not found'),
         (
