@@ -36,8 +36,10 @@ class Sockets:
     def __init__(self, asking: socket.socket) -> None:
         self._asking = asking
 
-    def make(self, kind: socket.SocketKind, family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
-        self._asking.send(json.dumps([int(family), int(kind)]).encode())
+    def make(
+        self, kind: socket.SocketKind, family: socket.AddressFamily = socket.AF_INET, protocol: int = 0
+    ) -> socket.socket:
+        self._asking.send(json.dumps([int(family), int(kind), protocol]).encode())
         _, (made,), _, _ = socket.recv_fds(self._asking, 1, 1)
         found = socket.socket(fileno=made)
         found.setblocking(False)

@@ -23,6 +23,8 @@ import socket, sys
 with socket.socket(fileno=int(sys.argv[1])) as back, socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, int(sys.argv[2])) as made:
     socket.send_fds(back, [b"x"], [made.fileno()])
 """
+NO_NAMESPACE = "kernel tests: neither root nor user namespaces"
+NO_NFTABLES = "kernel tests: this kernel has no nf_tables"
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 

@@ -8,10 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from namespaces import Namespace, allowed, has_nftables, namespace_of_its_own
-
-NO_NAMESPACE = "kernel tests: neither root nor user namespaces"
-NO_NFTABLES = "kernel tests: this kernel has no nf_tables"
+from namespaces import NO_NAMESPACE, NO_NFTABLES, Namespace, allowed, has_nftables, namespace_of_its_own
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

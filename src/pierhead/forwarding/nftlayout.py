@@ -31,7 +31,7 @@ from pierhead.wire.datatypes import (
     NUMGEN,
     VERDICT,
 )
-from pierhead.wire.expressions import Compare, Ct, Expression, Load, Meta, State, Status
+from pierhead.wire.expressions import Compare, Ct, Expression, FibFlag, FibResult, Load, Meta, State, Status
 from pierhead.wire.listing import Held
 from pierhead.wire.netlink import Message
 from pierhead.wire.nftables import (
@@ -238,7 +238,7 @@ class Layout:
         for chain in ("nat-pre", "nat-out"):
             yield chain, (x.verdict(x.jump("services")),)
         follow = (x.set_meta(Meta.MARK), x.MARK.into(), mask(TERMS_MASK), x.lookup(self.terms, into=0))
-        stranger = (*self._outside_pods(self.saddr), self.saddr.into(), x.lookup(self.nodes, inverse=True))
+        stranger = (*self._outside_pods(self.saddr), *from_node(Compare.NOT_EQUAL))
         yield "services", (*stranger, *frontend, x.lookup(self.strangers, into=1), *follow)
         yield "services", (*frontend, x.lookup(self.frontends, into=1), *follow)
         yield from self._verdicts()
@@ -300,7 +300,7 @@ class Layout:
         yield "hide", (x.meta(Meta.OIFNAME).into(), x.cmp(x.interface("lo")), x.verdict(x.RETURN))
         yield "hide", (x.MARK.into(), mask(HIDE), x.cmp(mark(0), Compare.NOT_EQUAL), x.masquerade())
         yield "hide", (*x.concat(self.saddr, self.daddr), x.lookup(self.hairpin), x.masquerade())
-        yield "hide", (self.saddr.into(), x.lookup(self.nodes), x.masquerade())
+        yield "hide", (*self._outside_pods(self.saddr), *from_node(), x.masquerade())
         original = x.ct(Ct.DST_IP6 if self.ground.six else Ct.DST_IP, x.ORIGINAL)
         inside = original.into(), x.lookup(self.cluster_ips)
         yield "hide", (*self._outside_pods(self.saddr), *inside, x.masquerade())
@@ -333,6 +333,12 @@ def within(address: Load, found: Range, how: Compare = Compare.EQUAL) -> tuple[E
     whole = found.prefixlen == found.max_prefixlen
     narrow = () if whole else (x.bitwise(found.netmask.packed),)
     return address.into(), *narrow, x.cmp(found.network_address.packed, how)
+
+
+def from_node(how: Compare = Compare.EQUAL) -> tuple[Expression, ...]:
+    """Goes on if the node itself is the sender (``NOT_EQUAL``: is not), under whichever of its addresses: it talks to one of its own
+    from that very one."""
+    return x.fib(FibFlag.SADDR, FibResult.TYPE).into(), x.cmp(x.LOCAL, how)
 
 
 def judged() -> tuple[Expression, ...]:

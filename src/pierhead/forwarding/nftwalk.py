@@ -17,7 +17,20 @@ from msgspec.structs import replace
 
 from pierhead.forwarding.nftmodel import Data, HeldRule, Ruleset
 from pierhead.wire import instructions as i
-from pierhead.wire.expressions import ACCEPT, Base, Compare, Ct, Meta, State, Status, Verdict, interface
+from pierhead.wire.expressions import (
+    ACCEPT,
+    LOCAL,
+    Base,
+    Compare,
+    Ct,
+    FibFlag,
+    FibResult,
+    Meta,
+    State,
+    Status,
+    Verdict,
+    interface,
+)
 from pierhead.wire.nftables import Hook
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -90,6 +103,8 @@ class _Ended(Exception):
     verdict: str
 
 
+UNICAST: Final = struct.pack("=I", 1)
+"""What ``fib … type`` gives for an address of somebody else's (RTN_UNICAST)."""
 DEPTH: Final = 16
 """Jumps within jumps, at most: the kernel's own limit."""
 
@@ -112,6 +127,7 @@ class Walk:
             i.Bitwise: self._bitwise,
             i.Cmp: self._cmp,
             i.Count: lambda _: None,
+            i.Fib: self._fib,
             i.Immediate: self._immediate,
             i.LoadCt: self._ct,
             i.LoadMeta: self._meta,
@@ -242,6 +258,12 @@ class Walk:
             case _:
                 raise Unwalkable(f"meta {found.key}")
         self._put(found.into, value)
+
+    def _fib(self, found: i.Fib) -> None:
+        if found.result != FibResult.TYPE or found.flags not in (FibFlag.SADDR, FibFlag.DADDR):
+            raise Unwalkable(f"fib {found.flags} {found.result}")
+        asked = self._packet.source if found.flags == FibFlag.SADDR else self._packet.destination
+        self._put(found.into, LOCAL if self._is_local(asked) else UNICAST)
 
     def _set_meta(self, found: i.SetMeta) -> None:
         if found.key == Meta.MARK:

@@ -70,7 +70,7 @@ def _unserved(table: ForwardingTable, packet: Packet, place: Place) -> Trace:
     if any(rule.scope == "cluster" and frontend.address == packet.address for frontend, rule in table.rules.items()):
         return Trace("reject", (f"{packet.address} is a cluster IP without {packet.protocol} port {packet.port}",))
     if any(ip_address(packet.address) in found for found in place.network.service_ranges):
-        return Trace("drop", (f"{packet.address} lies in the service range and is no Service's cluster IP",))
+        return Trace("drop", (f"no Service has this address: {packet.address} lies in the service range",))
     return Trace("pass", (f"{here} is no frontend of a Service",))
 
 
@@ -80,14 +80,14 @@ def _serve(table: ForwardingTable, packet: Packet, place: Place, rule: Rule) -> 
     if rule.sources and not any(source in found for found in rule.sources):
         return Trace("drop", (*why, f"{packet.source} lies in none of loadBalancerSourceRanges"))
     policy: Policy = rule.policy
-    if rule.short_circuit and place.holds(packet.source):
+    if rule.short_circuit and (place.holds(packet.source) or _to_itself(packet)):
         policy = "Cluster"
         why.append(f"{packet.source} is this node or a pod: served as under policy Cluster")
     backends = table.leading(rule)
     verdict = backends.verdict(policy)
     if verdict != "forward":
-        reason = "no usable endpoint" if verdict == "reject" else "endpoints, but none on this node"
-        return Trace(verdict, (*why, reason))
+        lack = "no usable endpoints" if verdict == "reject" else "endpoints, but none on this node"
+        return Trace(verdict, (*why, f"Service {rule.key.service} has {lack}"))
     chosen = backends.chosen(policy)
     masquerade = _masquerade(rule, packet, place)
     return Trace("forward", (*why, f"one of {len(chosen)} endpoints"), chosen, masquerade)
@@ -104,4 +104,9 @@ def _masquerade(rule: Rule, packet: Packet, place: Place) -> bool:
         return not _from_pod(packet, place)
     if rule.policy == "Cluster":
         return True
-    return packet.source == place.network.node_address
+    return packet.source == place.network.node_address or _to_itself(packet)
+
+
+def _to_itself(packet: Packet) -> bool:
+    """A node that has the frontend's address for its own talks to it from there."""
+    return packet.source == packet.address
