@@ -7,10 +7,11 @@ sync later, and an id is given away again only after that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
+
+import msgspec
 
 from pierhead.forwarding.table import Endpoint, Policy, PortKey
 
@@ -21,7 +22,7 @@ Slot: TypeAlias = int
 """``slot(id, number)``. A number and no pair, for there are a hundred thousand."""
 
 
-class Run(NamedTuple):
+class Run(msgspec.Struct, frozen=True, gc=False):
     """Slots of one id beside each other, and what they hold."""
 
     id: int
@@ -36,18 +37,20 @@ class Choice(NamedTuple):
     policy: Policy
 
 
-@dataclass(slots=True)
-class Assigned:
+class Assigned(msgspec.Struct, gc=False):
+    """What a choice has."""
+
     id: int
-    endpoints: list[Endpoint] = field(default_factory=list)
+    endpoints: Sequence[Endpoint] = ()
     """By the number of their slot."""
+    mark: int = 0
+    """Whatever the back end keeps with it."""
 
 
 class Assignment:
     """Pure state: which ids and slots are in use, and what has changed since the last ``advance``."""
 
     def __init__(self) -> None:
-        self._held: dict[Choice, Assigned] = {}
         self._used: set[int] = set()
         self._unused: set[Slot] = set()
         self._retired: list[int] = []
@@ -65,61 +68,59 @@ class Assignment:
         self._used.difference_update(self._retired)
         self._unused, self._retired = set(), []
 
-    def hold(self, choice: Choice, endpoints: Sequence[Endpoint]) -> Assigned:
-        """This choice has these endpoints now, each once. Said once a sync.
+    def take(self, choice: Choice) -> Assigned:
+        """A free id: where there is no clash the same one in every process, so that sticky clients outlive a restart.
 
         Raises:
-            OverflowError: there are more than slots, or no id is left.
+            OverflowError: no id is left.
         """
-        if len(endpoints) > SLOTS:
-            raise OverflowError(f"{len(endpoints)} endpoints, {SLOTS} at most")
-        held = self._held.get(choice)
-        if held is None:
-            held = self._held[choice] = Assigned(self._take(choice))
-        self._place(held, endpoints)
-        return held
-
-    def release(self, choice: Choice) -> int | None:
-        """Nobody leads there any more; the id that it had."""
-        held = self._held.pop(choice, None)
-        if held is None:
-            return None
-        self._unused.update(slot(held.id, number) for number in range(len(held.endpoints)))
-        self._retired.append(held.id)
-        return held.id
-
-    def get(self, choice: Choice) -> Assigned | None:
-        return self._held.get(choice)
-
-    def _take(self, choice: Choice) -> int:
-        """A free id: where there is no clash the same one in every process, so that sticky clients outlive a restart."""
         if len(self._used) >= IDS - 1:
             raise OverflowError(f"{IDS - 1} choices at most")
         found = crc32("/".join((*choice.key.service, *choice.key[1:], choice.policy)).encode()) % IDS
         while found in self._used or not found:
             found = (found + 1) % IDS
         self._used.add(found)
-        return found
+        return Assigned(found)
 
-    def all(self) -> Iterable[Assigned]:
-        return self._held.values()
+    def release(self, held: Assigned) -> None:
+        """Nobody leads there any more."""
+        self._unused.update(slot(held.id, number) for number in range(len(held.endpoints)))
+        self._retired.append(held.id)
 
-    def _place(self, held: Assigned, wanted: Sequence[Endpoint]) -> None:
-        """Endpoints that stay keep their slots; the others fill the holes, newcomers and those from above the new end."""
+    def place(self, held: Assigned, wanted: Sequence[Endpoint]) -> None:
+        """It has these endpoints now, each once. Said once a sync.
+
+        Endpoints that stay keep their slots; the others fill the holes, newcomers and those from above the new end.
+
+        Raises:
+            OverflowError: there are more than slots.
+        """
+        if len(wanted) > SLOTS:
+            raise OverflowError(f"{len(wanted)} endpoints, {SLOTS} at most")
+        if held.endpoints:
+            held.endpoints = self._placed(held, wanted)
+        else:
+            self._grow(held, wanted)
+            held.endpoints = wanted
+
+    def _placed(self, held: Assigned, wanted: Sequence[Endpoint]) -> list[Endpoint]:
         before, size, first = held.endpoints, len(wanted), slot(held.id, 0)
-        staying = set(before[:size]) & set(wanted) if before else ()
-        waiting = iter([found for found in wanted if found not in staying] if staying else wanted)
+        staying = set(before[:size]) & set(wanted)
+        waiting = iter([found for found in wanted if found not in staying])
         after = [found if found in staying else next(waiting) for found in before[:size]]
         for number, (old, new) in enumerate(zip(before, after, strict=False)):
             if old != new:
                 self.emptied.add(first + number)
                 self.filled.append(Run(held.id, number, [new]))
+        self._unused.update(range(first + size, first + len(before)))
         grown = list(waiting)
         if grown:
-            self.filled.append(Run(held.id, len(before), grown))
-        self.occupied += len(grown)
-        self._unused.update(range(first + size, first + len(before)))
-        held.endpoints = after + grown
+            self._grow(held, grown)
+        return after + grown
+
+    def _grow(self, held: Assigned, more: Sequence[Endpoint]) -> None:
+        self.filled.append(Run(held.id, len(held.endpoints), more))
+        self.occupied += len(more)
 
 
 def slot(choice: int, number: int) -> Slot:

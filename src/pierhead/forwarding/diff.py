@@ -14,25 +14,25 @@ import msgspec
 from pierhead.forwarding.table import Backends, ForwardingTable, Frontend, PortKey, Rule
 
 
-class Reset(msgspec.Struct, frozen=True):
+class Reset(msgspec.Struct, frozen=True, gc=False):
     """Forget everything: what follows in the same commit is the whole table."""
 
 
-class SetBackends(msgspec.Struct, frozen=True):
+class SetBackends(msgspec.Struct, frozen=True, gc=False):
     key: PortKey
     backends: Backends
 
 
-class SetRule(msgspec.Struct, frozen=True):
+class SetRule(msgspec.Struct, frozen=True, gc=False):
     frontend: Frontend
     rule: Rule
 
 
-class RemoveRule(msgspec.Struct, frozen=True):
+class RemoveRule(msgspec.Struct, frozen=True, gc=False):
     frontend: Frontend
 
 
-class RemoveBackends(msgspec.Struct, frozen=True):
+class RemoveBackends(msgspec.Struct, frozen=True, gc=False):
     key: PortKey
 
 

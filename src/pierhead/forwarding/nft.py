@@ -9,14 +9,16 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, starmap
+from itertools import chain
 from typing import Final, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from pierhead.api.network import Range
-from pierhead.forwarding.assign import SLOTS, Assigned, Assignment, Choice
+from pierhead.forwarding.assign import Assigned, Assignment, Choice
 from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, SetBackends, SetRule
+from pierhead.forwarding.nftedit import Edits
 from pierhead.forwarding.nftlayout import (
     DROP,
     FIRST_TERMS,
@@ -43,12 +45,10 @@ from pierhead.forwarding.table import (
     Refusal,
     Rule,
 )
-from pierhead.wire.expressions import Verdict, jump
+from pierhead.wire.expressions import jump
 from pierhead.wire.netlink import Message
-from pierhead.wire.nftables import Element, Set, add_columns, add_elements, columns, delete_columns
 
 PROTOCOLS: Final[Mapping[str, int]] = {"TCP": 6, "UDP": 17}
-POLICIES: Final[tuple[Policy, ...]] = ("Cluster", "Local")
 Flow: TypeAlias = tuple[bytes, int]
 """Address and port of one end of a UDP flow, as connection tracking has them."""
 _WORD: Final = struct.Struct("=I")
@@ -70,7 +70,22 @@ class Step(msgspec.Struct, frozen=True):
     """UDP frontends whose flows may be on an endpoint that no longer serves → the sockets on which they may stay."""
 
 
-class _Served(msgspec.Struct, frozen=True):
+class _Port(msgspec.Struct, gc=False):
+    """One port of a Service: where it leads, who leads there, and what that has been given."""
+
+    key: PortKey
+    backends: Backends | None = None
+    """None: nobody has told."""
+    rules: dict[Frontend, Rule] = msgspec.field(default_factory=dict)
+    held: dict[Policy, Assigned] = msgspec.field(default_factory=dict)
+    """For each policy that somebody needs and that leaves endpoints to choose from; marked with terms and id."""
+
+    @property
+    def leading(self) -> Backends:
+        return self.backends or NOWHERE
+
+
+class _Served(msgspec.Struct, frozen=True, gc=False):
     """The elements of one frontend."""
 
     value: int = 0
@@ -93,16 +108,13 @@ class Compiler:
         self._any = ANY_NODE_ADDRESS[self._family]
         self._assignment = Assignment()
         self._rules: dict[Frontend, Rule] = {}
-        self._backends: dict[PortKey, Backends] = {}
-        self._sharing: dict[PortKey, set[Frontend]] = {}
+        self._ports: dict[PortKey, _Port] = {}
         self._served: dict[Frontend, _Served] = {}
-        self._marks: dict[Choice, int] = {}
-        """Terms and id of each choice that has endpoints."""
         self._terms: dict[Terms, int] = {}
         self._sticky: set[int] = set()
         self._guards: dict[tuple[Range, ...], str] = {}
         self._affine: dict[int, int] = {}
-        self._cluster_ips: Counter[bytes] = Counter()
+        self._cluster_ips: dict[bytes, int] = {}
         self._local: Counter[str] = Counter()
         self.refused: dict[Frontend, Refusal] = {}
 
@@ -118,49 +130,56 @@ class Compiler:
         """Elements of the fullest set."""
         return max(self._assignment.occupied, len(self._served))
 
+    def widen(self, capacity: int) -> None:
+        """The sets shall have this much room: said before they are made. Elements know nothing of it."""
+        self.layout = Layout(replace(self.layout.ground, capacity=capacity))
+
     def take(self, changes: Iterable[Change]) -> Step:
         """The messages that bring the kernel from the last step to here. ``Reset`` is another compiler."""
         self._assignment.advance()
-        keys: dict[PortKey, None] = {}
+        ports: dict[PortKey, _Port] = {}
         frontends: dict[Frontend, None] = {}
         moved: set[Frontend] = set()
-        work = _Work(self.layout, self._assignment)
+        edits = Edits(self.layout, self._assignment)
         for change in changes:
             match change:
                 case SetBackends(key, backends) if key.family == self._family:
-                    if key.protocol == "UDP" and self._backends.get(key, NOWHERE).serving != backends.serving:
-                        moved |= self._sharing.get(key, set())
-                    self._lead(key, backends, work)
-                    keys[key] = None
-                case RemoveBackends(key) if key in self._backends:
-                    moved |= self._sharing.get(key, set())
-                    self._lead(key, NOWHERE, work)
-                    del self._backends[key]
-                    keys[key] = None
+                    ports[key] = port = self._port(key)
+                    if key.protocol == "UDP" and port.leading.serving != backends.serving:
+                        moved.update(port.rules)
+                    self._lead(port, backends, edits)
+                case RemoveBackends(key) if key in self._ports:
+                    ports[key] = port = self._ports[key]
+                    moved.update(port.rules)
+                    self._lead(port, None, edits)
                 case SetRule(frontend, rule) if rule.key.family == self._family:
-                    keys |= dict.fromkeys(self._detach(frontend))
-                    self._rules[frontend] = rule
-                    self._sharing.setdefault(rule.key, set()).add(frontend)
-                    keys[rule.key] = None
+                    ports.update(self._detach(frontend))
+                    ports[rule.key] = port = self._port(rule.key)
+                    self._rules[frontend] = port.rules[frontend] = rule
                     frontends[frontend] = None
-                    moved.add(frontend)
                 case RemoveRule(frontend) if frontend in self._rules:
-                    keys |= dict.fromkeys(self._detach(frontend))
+                    ports.update(self._detach(frontend))
                     frontends[frontend] = None
-                    moved.add(frontend)
-        self._choose(keys, work)
-        for key in keys:
-            frontends |= dict.fromkeys(self._sharing.get(key, ()))
-        self._serve_all(list(dict.fromkeys(chain.from_iterable(map(self._concrete, frontends)))), work)
-        return Step(tuple(work.messages()), bool(work.chains), work.forgotten, self._flows(moved))
+        moved.update(frontends)
+        for port in ports.values():
+            self._choose(port, edits)
+            for frontend in port.rules:
+                frontends[frontend] = None
+        self._serve_all(list(dict.fromkeys(chain.from_iterable(map(self._concrete, frontends)))), edits)
+        for key, port in ports.items():
+            if port.backends is None and not port.rules:
+                del self._ports[key]
+        return Step(tuple(edits.messages()), bool(edits.chains), edits.forgotten, self._flows(moved))
 
     def table(self) -> ForwardingTable:
         """What was taken so far."""
-        return ForwardingTable(self._rules, self._backends)
+        backends = {key: port.backends for key, port in self._ports.items() if port.backends is not None}
+        return ForwardingTable(self._rules, backends)
 
     def sticky(self) -> dict[int, frozenset[bytes]]:
         """Where the clients of each id with affinity may be led."""
-        return {held.id: _sockets(held) for held in self._assignment.all() if held.id in self._affine}
+        held = (held for port in self._ports.values() for held in port.held.values())
+        return {found.id: _sockets(found) for found in held if found.id in self._affine}
 
     def counts(self) -> dict[str, int]:
         """How many elements each set holds that only changes of the table fill."""
@@ -178,7 +197,7 @@ class Compiler:
         found: dict[Flow, frozenset[Flow]] = {}
         for frontend in {concrete for each in frontends if each.protocol == "UDP" for concrete in self._concrete(each)}:
             rule = self._rule(frontend)
-            serving = self._backends.get(rule.key, NOWHERE).serving if rule else ()
+            serving = self._ports[rule.key].leading.serving if rule else ()
             here = packed(frontend.address), frontend.port
             found[here] = frozenset((packed(item.address), item.port) for item in self._fitting(serving))
         return found
@@ -187,87 +206,88 @@ class Compiler:
         """The rule of a frontend at an address that exists; a node port comes last."""
         rule = self._rules.get(frontend)
         if rule is None and frontend.address in self.layout.ground.nodes:
-            return self._rules.get(frontend._replace(address=ANY_NODE_ADDRESS[self._family]))
+            return self._rules.get(frontend._replace(address=self._any))
         return rule
 
-    def _detach(self, frontend: Frontend) -> set[PortKey]:
-        self.refused.pop(frontend, None)
+    def _port(self, key: PortKey) -> _Port:
+        found = self._ports.get(key)
+        if found is None:
+            found = self._ports[key] = _Port(key)
+        return found
+
+    def _detach(self, frontend: Frontend) -> dict[PortKey, _Port]:
+        """Nobody has the frontend; the port that had it."""
         rule = self._rules.pop(frontend, None)
         if rule is None:
-            return set()
-        sharing = self._sharing[rule.key]
-        sharing.discard(frontend)
-        if not sharing:
-            del self._sharing[rule.key]
-        return {rule.key}
+            return {}
+        port = self._ports[rule.key]
+        del port.rules[frontend]
+        return {rule.key: port}
 
-    def _lead(self, key: PortKey, backends: Backends, work: _Work) -> None:
+    def _lead(self, port: _Port, backends: Backends | None, edits: Edits) -> None:
         """Notes where a port leads; endpoints on this node may meet themselves."""
-        before, after = _local(self._backends.get(key, NOWHERE)), _local(backends)
-        self._backends[key] = backends
+        before, after = _local(port.backends), _local(backends)
+        port.backends = backends
         for address in after - before:
             self._local[address] += 1
             if self._local[address] == 1:
-                work.hairpin.set(packed(address) * 2)
+                edits.hairpin.set(packed(address) * 2)
         for address in before - after:
             self._local[address] -= 1
             if not self._local[address]:
                 del self._local[address]
-                work.hairpin.unset(packed(address) * 2)
+                edits.hairpin.unset(packed(address) * 2)
 
-    def _choose(self, keys: Iterable[PortKey], work: _Work) -> None:
-        """Gives ids and slots to the choices of ports that somebody leads to, and takes them from the others."""
-        for key in keys:
-            backends, needed = self._backends.get(key, NOWHERE), self._needed(key)
-            for policy in POLICIES:
-                choice = Choice(key, policy)
-                endpoints = self._fitting(backends.chosen(policy)) if policy in needed else []
-                if endpoints:
-                    self._hold(choice, endpoints, backends.affinity, work)
-                else:
-                    self._release(choice, work)
+    def _choose(self, port: _Port, edits: Edits) -> None:
+        """Gives ids and slots to the choices of a port that somebody leads to, and takes them from the others."""
+        cluster = local = False
+        for rule in port.rules.values():
+            local = local or rule.policy == "Local"
+            cluster = cluster or rule.policy == "Cluster" or rule.short_circuit
+        self._hold(port, "Cluster", port.leading.cluster if cluster else (), edits)
+        if local or "Local" in port.held:
+            self._hold(port, "Local", port.leading.local if local else (), edits)
 
-    def _needed(self, key: PortKey) -> set[Policy]:
-        """The policies under which somebody leads to the port."""
-        rules = [self._rules[frontend] for frontend in self._sharing.get(key, ())]
-        found = {rule.policy for rule in rules}
-        return found | {"Cluster"} if any(rule.short_circuit for rule in rules) else found
-
-    def _hold(self, choice: Choice, endpoints: list[Endpoint], affinity: int, work: _Work) -> None:
-        held = self._assignment.get(choice)
-        before = held.endpoints if held else []
-        held = self._assignment.hold(choice, endpoints)
-        self._marks[choice] = self._number(Terms(len(endpoints), affinity), work) << TERMS_SHIFT | held.id
-        self._remember(held, before, affinity, work)
-
-    def _release(self, choice: Choice, work: _Work) -> None:
-        number = self._assignment.release(choice)
-        if number is None:
+    def _hold(self, port: _Port, policy: Policy, endpoints: Sequence[Endpoint], edits: Edits) -> None:
+        held = port.held.get(policy)
+        endpoints = self._fitting(endpoints)
+        if not endpoints:
+            if held is not None:
+                self._release(port, policy, edits)
             return
-        del self._marks[choice]
-        if self._affine.pop(number, 0):
-            work.forgotten[number] = None
+        if held is None:
+            held = port.held[policy] = self._assignment.take(Choice(port.key, policy))
+        before, affinity = held.endpoints, port.leading.affinity
+        self._assignment.place(held, endpoints)
+        held.mark = self._number(Terms(len(endpoints), affinity), edits) << TERMS_SHIFT | held.id
+        self._remember(held, before, affinity, edits)
 
-    def _remember(self, held: Assigned, before: Sequence[Endpoint], affinity: int, work: _Work) -> None:
+    def _release(self, port: _Port, policy: Policy, edits: Edits) -> None:
+        held = port.held.pop(policy)
+        self._assignment.release(held)
+        if self._affine.pop(held.id, 0):
+            edits.forgotten[held.id] = None
+
+    def _remember(self, held: Assigned, before: Sequence[Endpoint], affinity: int, edits: Edits) -> None:
         """Clients forget an endpoint that is gone, and all of them when there is no affinity any more."""
         had = self._affine.pop(held.id, 0)
         if affinity:
             self._affine[held.id] = affinity
         if had and not affinity:
-            work.forgotten[held.id] = None
+            edits.forgotten[held.id] = None
         elif had and not set(before) <= set(held.endpoints):
-            work.forgotten[held.id] = _sockets(held)
+            edits.forgotten[held.id] = _sockets(held)
 
-    def _number(self, terms: Terms, work: _Work) -> int:
+    def _number(self, terms: Terms, edits: Edits) -> int:
         """Of these terms, which have a chain from now on."""
         known = self._terms.get(terms)
         if known is not None:
             return known
         if terms.affinity and terms.affinity not in self._sticky:
             self._sticky.add(terms.affinity)
-            work.chains += self.layout.sticky_chain(terms.affinity)
+            edits.chains += self.layout.sticky_chain(terms.affinity)
         self._terms[terms] = number = FIRST_TERMS + len(self._terms)
-        work.chains += self.layout.terms_chain(terms, number)
+        edits.chains += self.layout.terms_chain(terms, number)
         return number
 
     def _concrete(self, frontend: Frontend) -> Iterable[Frontend]:
@@ -276,43 +296,46 @@ class Compiler:
             return (frontend,)
         return [frontend._replace(address=address) for address in self.layout.ground.nodes]
 
-    def _serve_all(self, frontends: Sequence[Frontend], work: _Work) -> None:
+    def _serve_all(self, frontends: Sequence[Frontend], edits: Edits) -> None:
         """Brings the elements of these frontends to what the table says of them."""
         width = 16 if self._six else 4
         joined = packed_all([found.address for found in frontends])
         for number, frontend in enumerate(frontends):
             address = joined[number * width : (number + 1) * width]
             key = address + _FRONTEND.pack(PROTOCOLS.get(frontend.protocol, 0), frontend.port)
-            before, after = self._served.pop(frontend, _NOTHING), self._terms_of(frontend, address, work)
+            before, after = self._served.pop(frontend, _NOTHING), self._terms_of(frontend, address, edits)
             if after is not _NOTHING:
                 self._served[frontend] = after
             if before != after:
-                self._serve(key, before, after, work)
+                self._serve(key, before, after, edits)
 
-    def _serve(self, key: bytes, before: _Served, after: _Served, work: _Work) -> None:
+    def _serve(self, key: bytes, before: _Served, after: _Served, edits: Edits) -> None:
         if before.value != after.value:
-            work.frontends.replace(key, bool(before.value), mark(after.value) if after.value else None)
+            edits.frontends.replace(key, bool(before.value), mark(after.value) if after.value else None)
         if before.stranger != after.stranger:
-            work.strangers.replace(key, bool(before.stranger), mark(after.stranger) if after.stranger else None)
+            edits.strangers.replace(key, bool(before.stranger), mark(after.stranger) if after.stranger else None)
         if before.guard != after.guard:
-            work.guarded.replace(key, bool(before.guard), jump(after.guard) if after.guard else None)
+            edits.guarded.replace(key, bool(before.guard), jump(after.guard) if after.guard else None)
         if before.cluster_ip != after.cluster_ip:
-            self._count(before.cluster_ip, -1, work)
-            self._count(after.cluster_ip, 1, work)
+            if before.cluster_ip:
+                self._count(before.cluster_ip, -1, edits)
+            if after.cluster_ip:
+                self._count(after.cluster_ip, 1, edits)
 
-    def _count(self, address: bytes, change: int, work: _Work) -> None:
-        if not address:
-            return
-        self._cluster_ips[address] += change
-        if change > 0 and self._cluster_ips[address] == 1:
-            work.cluster_ips.set(address)
-        elif not self._cluster_ips[address]:
+    def _count(self, address: bytes, change: int, edits: Edits) -> None:
+        before = self._cluster_ips.get(address, 0)
+        if before + change:
+            self._cluster_ips[address] = before + change
+        else:
             del self._cluster_ips[address]
-            work.cluster_ips.unset(address)
+            edits.cluster_ips.unset(address)
+        if not before:
+            edits.cluster_ips.set(address)
 
-    def _terms_of(self, frontend: Frontend, address: bytes, work: _Work) -> _Served:
+    def _terms_of(self, frontend: Frontend, address: bytes, edits: Edits) -> _Served:
         rule = self._rule(frontend)
-        self.refused.pop(frontend, None)
+        if self.refused:
+            self.refused.pop(frontend, None)
         if rule is None:
             return _NOTHING
         if frontend.protocol not in PROTOCOLS:
@@ -323,110 +346,35 @@ class Compiler:
         return _Served(
             value=self._value(rule, "Cluster" if rule.short_circuit else rule.policy, hidden),
             stranger=self._value(rule, rule.policy, 0) if rule.short_circuit else 0,
-            guard=self._guard(rule.sources, work) if rule.sources else "",
+            guard=self._guard(rule.sources, edits) if rule.sources else "",
             cluster_ip=address if rule.scope == "cluster" else b"",
         )
 
     def _value(self, rule: Rule, policy: Policy, hidden: int) -> int:
         """What the packet is marked with."""
-        found = self._marks.get(Choice(rule.key, policy))
-        if found is not None:
-            return found | hidden
-        backends = self._backends.get(rule.key, NOWHERE)
-        return (DROP if backends.verdict(policy) == "drop" else REFUSE) << TERMS_SHIFT
+        port = self._ports[rule.key]
+        held = port.held.get(policy)
+        if held is not None:
+            return held.mark | hidden
+        return (DROP if port.leading.verdict(policy) == "drop" else REFUSE) << TERMS_SHIFT
 
-    def _guard(self, sources: tuple[Range, ...], work: _Work) -> str:
+    def _guard(self, sources: tuple[Range, ...], edits: Edits) -> str:
         if sources not in self._guards:
             self._guards[sources] = name = f"guard{len(self._guards) + 1}"
-            work.chains += self.layout.guard_chain(name, sources)
+            edits.chains += self.layout.guard_chain(name, sources)
         return self._guards[sources]
 
-    def _fitting(self, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
-        """Those of this family."""
+    def _fitting(self, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        """Those of this family: all of them, but for what somebody made by hand."""
+        if not endpoints:
+            return endpoints
         six = self._six
-        return [found for found in endpoints if (":" in found.address) == six]
+        found = [found for found in endpoints if (":" in found.address) == six]
+        return endpoints if len(found) == len(endpoints) else found
 
 
-class _Edit:
-    """Elements of one set that go and come. One that changes goes and comes, in one transaction."""
-
-    def __init__(self, there: Set) -> None:
-        self._there = there
-        self._gone: set[bytes] = set()
-        self._come: dict[bytes, bytes | Verdict] = {}
-
-    def set(self, key: bytes, data: bytes | Verdict = b"") -> None:
-        self._come[key] = data
-
-    def unset(self, key: bytes) -> None:
-        if key in self._come and key not in self._gone:
-            del self._come[key]
-        else:
-            self._come.pop(key, None)
-            self._gone.add(key)
-
-    def replace(self, key: bytes, held: bool, data: bytes | Verdict | None) -> None:
-        """``held``: whether there is such an element. None: there shall be none."""
-        if held:
-            self.unset(key)
-        if data is not None:
-            self.set(key, data)
-
-    def messages(self) -> Iterator[Message]:
-        yield from delete_columns(self._there, b"".join(self._gone))
-        data = [found for found in self._come.values() if not isinstance(found, Verdict)]
-        if len(data) < len(self._come):
-            yield from add_elements(self._there, starmap(Element, self._come.items()))
-        else:
-            yield from add_columns(self._there, b"".join(self._come), b"".join(data))
-
-
-class _Slots:
-    """The same for the map of endpoints, of which a load has a hundred thousand."""
-
-    def __init__(self, there: Set, assignment: Assignment) -> None:
-        self._there, self._assignment = there, assignment
-
-    def messages(self) -> Iterator[Message]:
-        there, filled = self._there, self._assignment.filled
-        emptied = [divmod(found, SLOTS) for found in self._assignment.emptied]
-        yield from delete_columns(there, b"".join(starmap(_SLOT.pack, emptied)))
-        endpoints = [found for run in filled for found in run.endpoints]
-        ids = b"".join([_WORD.pack(run.id) * len(run.endpoints) for run in filled])
-        numbers = [range(run.first, run.first + len(run.endpoints)) for run in filled]
-        addresses = packed_all([found.address for found in endpoints])
-        ports = [found.port for found in endpoints]
-        yield from add_columns(
-            there,
-            columns(there.key, ids, struct.pack(f"={len(ports)}I", *chain.from_iterable(numbers))),
-            columns(there.data, addresses, struct.pack(f"!{len(ports)}H", *ports)),
-        )
-
-
-class _Work:
-    """One step in the making."""
-
-    def __init__(self, layout: Layout, assignment: Assignment) -> None:
-        self.chains: list[Message] = []
-        self.endpoints = _Slots(layout.endpoints, assignment)
-        self.hairpin = _Edit(layout.hairpin)
-        self.cluster_ips = _Edit(layout.cluster_ips)
-        self.guarded = _Edit(layout.guarded)
-        self.strangers = _Edit(layout.strangers)
-        self.frontends = _Edit(layout.frontends)
-        self.forgotten: dict[int, frozenset[bytes] | None] = {}
-
-    def messages(self) -> Iterator[Message]:
-        """Frontends last: what they lead to is there, wherever a first load is cut."""
-        yield from self.chains
-        for edit in (
-            self.endpoints, self.hairpin, self.cluster_ips, self.guarded, self.strangers, self.frontends,
-        ):  # fmt: skip
-            yield from edit.messages()
-
-
-def _local(backends: Backends) -> set[str]:
-    return {found.address for found in (*backends.cluster, *backends.local) if found.local}
+def _local(backends: Backends | None) -> set[str]:
+    return {found.address for found in (*backends.cluster, *backends.local) if found.local} if backends else set()
 
 
 def _sockets(held: Assigned) -> frozenset[bytes]:
