@@ -45,14 +45,12 @@ class Connection(msgspec.Struct, frozen=True):
 
 
 def find(given: Path | None) -> Connection:
-    """``given``, else the first file of ``$KUBECONFIG`` that exists, else, where nobody names one, that in the default data
-    directory; its current context.
+    """The current context of ``file(given)``.
 
     Raises:
         UsageError: there is none, or it leads nowhere we can go.
     """
-    wanted = [given] if given else named() or [directory.default() / "kubeconfig"]
-    path = next(filter(Path.exists, wanted), wanted[0])
+    path = file(given)
     try:
         return _read(yaml.safe_load(path.read_text()) or {}, path.parent)
     except FileNotFoundError as error:
@@ -63,6 +61,13 @@ def find(given: Path | None) -> Connection:
         raise UsageError(f"{path} {error}", OURS) from error
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
         raise UsageError(f"{path} is no kubeconfig", OURS) from error
+
+
+def file(given: Path | None) -> Path:
+    """``given``, else the first file of ``$KUBECONFIG`` that exists, else, where nobody names one, that in the default data
+    directory."""
+    wanted = [given] if given else named() or [directory.default() / "kubeconfig"]
+    return next((path for path in wanted if os.access(path, os.F_OK)), wanted[0])
 
 
 def named() -> list[Path]:

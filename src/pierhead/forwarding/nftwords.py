@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from enum import IntFlag
 from ipaddress import ip_address, ip_network
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from pierhead.forwarding.nftmodel import INLINE, Ruleset
 from pierhead.forwarding.nftwalk import Looked, Step
 from pierhead.wire import instructions as i
 from pierhead.wire.datatypes import IFNAME, INET_PROTO, INET_SERVICE, IPV4_ADDR, IPV6_ADDR, MARK, NUMGEN, Type
-from pierhead.wire.expressions import Base, Compare, Ct, Meta, State, Status, Verdict
+from pierhead.wire.expressions import LOCAL, Base, Compare, Ct, FibFlag, FibResult, Meta, State, Status, Verdict
 from pierhead.wire.netlink import host_number, number, string
 
 _TYPES: Final = {kind.number: kind for kind in (IPV4_ADDR, IPV6_ADDR, INET_PROTO, INET_SERVICE, MARK, IFNAME, NUMGEN)}
@@ -33,7 +33,8 @@ class _Name(NamedTuple):
     """What a register holds."""
 
     text: str
-    kind: Type | type[IntFlag] | None = None
+    kind: Type | type[IntFlag] | Literal["whose"] | None = None
+    """``whose``: a kind of address, as routes tell it."""
     mask: bytes = b""
 
 
@@ -96,6 +97,9 @@ class _Said:
                 self._named[into] = _METAS.get(Meta(key), _Name(f"meta {key}"))
             case i.LoadCt(key, into):
                 self._named[into] = _CTS.get(Ct(key), _Name(f"ct {key}"))
+            case i.Fib(flags, FibResult.TYPE, into):
+                text = "its source" if flags & FibFlag.SADDR else "its destination"
+                self._named[into] = _Name(text, "whose")
             case i.Bitwise(mask, _, source, into):
                 self._named[into] = self._name(source)._replace(mask=mask)
             case i.Cmp(value, operator, source):
@@ -146,6 +150,9 @@ class _Said:
 
 def _compared(name: _Name, operator: Compare, value: bytes) -> str:
     match name.kind:
+        case "whose":
+            whose = "the node's own" if value == LOCAL else f"of type {host_number(value)}"
+            return f"{name.text} {_OPERATORS[operator]} {whose}"
         case Type() as kind if name.mask and kind in (IPV4_ADDR, IPV6_ADDR):
             inside = f"{ip_address(value)}/{sum(byte.bit_count() for byte in name.mask)}"
             return f"{name.text} is {_not(operator)}in {ip_network(inside, strict=False)}"

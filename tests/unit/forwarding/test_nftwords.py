@@ -49,6 +49,10 @@ def said(*rule: x.Expression) -> str:
         ((x.ct(x.Ct.STATUS).into(), x.bitwise(b"\x20\0\0\0"), x.cmp(bytes(4)), x.reset()), "its connection is not translated: refuse it"),
         ((x.ct(x.Ct.STATE).into(), x.cmp(b"\1\0\0\0"), x.verdict(x.DROP)), "its connection is invalid: drop it"),
         ((*x.concat(x.IP6_SADDR, x.DPORT), x.lookup(CLIENTS, inverse=True), x.verdict(x.DROP)), "not in clients: drop it"),
+        (
+            (x.fib(x.FibFlag.SADDR, x.FibResult.TYPE).into(), x.cmp(x.LOCAL, Compare.NOT_EQUAL), x.verdict(x.DROP)),
+            "its source is not the node's own: drop it",
+        ),
         ((x.expression("limit"), x.verdict(x.DROP)), "limit (not known here): drop it"),
         ((x.payload(x.Base.TRANSPORT, 8, 2).into(), x.cmp(b"\1\2"), x.counter()), "its bytes from 8 on is 0102: go on"),
     ],

@@ -1,0 +1,172 @@
+"""From the question of ``pierhead trace`` to a packet: who sends it, and where to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from pierhead.api.network import Network
+from pierhead.api.views import EndpointSlice, Node, Pod, ProxyStatus, Service
+from pierhead.errors import UsageError
+from pierhead.forwarding.place import API_SERVICE, Place
+from pierhead.forwarding.table import canonical
+from pierhead.forwarding.trace import Packet
+from pierhead.node.wiring import UPLINK
+
+EXAMPLE: Final = "write it like this: pierhead trace --from outside 10.96.0.5:80, or svc/my-service:http"
+STRANGERS: Final = ("192.0.2.1", "2001:db8::1")
+"""Addresses of nobody (RFC 5737, RFC 3849), for a host outside that is not named."""
+OUTSIDE, MACHINE, HERE = "outside", "machine", "node"
+
+
+class Question(msgspec.Struct, frozen=True):
+    """As it was asked."""
+
+    origin: str
+    target: str
+    namespace: str
+    protocol: str
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What the API told of the region."""
+
+    network: Network
+    services: Sequence[Service]
+    slices: Sequence[EndpointSlice]
+    pods: Sequence[Pod]
+    nodes: Sequence[Node]
+    proxies: Sequence[ProxyStatus]
+
+    def pod_at(self, address: str) -> Pod | None:
+        return next((pod for pod in self.pods if address in _addresses(pod)), None)
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        found = (item for item in self.services if (item.metadata.namespace, item.metadata.name) == (namespace, name))
+        return next(found, None)
+
+
+class Sender(msgspec.Struct, frozen=True):
+    name: str
+    addresses: Sequence[str]
+    node: str = ""
+    """Whose rules the packet meets first; empty: those of any."""
+    link: str = ""
+    """By which it comes to the node; empty: the node itself sends it."""
+
+
+def sender_of(seen: Seen, question: Question) -> Sender:
+    """Raises:
+    UsageError: there is nobody of this name.
+    """
+    origin, network = question.origin, seen.network
+    if origin == OUTSIDE:
+        return Sender("a host outside", STRANGERS, link=UPLINK)
+    if origin == MACHINE and network.machine_address:
+        return Sender("this machine", (network.machine_address,), link=UPLINK)
+    if origin in (MACHINE, HERE):
+        return Sender("this machine" if origin == MACHINE else "the node", (network.node_address,))
+    if address := canonical(origin):
+        pod = seen.pod_at(address)
+        return _pod_sender(pod) if pod else Sender("a host outside", (address,), link=UPLINK)
+    for node in seen.nodes:
+        if node.metadata.name == origin:
+            own = [found.address for found in node.status.addresses if found.type == "InternalIP"]
+            return Sender(f"node {origin}", own, origin)
+    namespace, _, name = origin.removeprefix("pod/").rpartition("/")
+    for pod in seen.pods:
+        if (pod.metadata.namespace, pod.metadata.name) == (namespace or question.namespace, name):
+            return _pod_sender(pod)
+    raise UsageError(
+        f"there is no pod {name} in namespace {namespace or question.namespace}, and no node of this name",
+        "--from takes node, machine, outside, an address, a node's name or a pod's: kubectl get pods",
+    )
+
+
+def _pod_sender(pod: Pod) -> Sender:
+    name = f"{pod.metadata.namespace}/{pod.metadata.name}"
+    if not _addresses(pod):
+        raise UsageError(f"pod {name} has no address yet", f"see why: kubectl describe pod {pod.metadata.name}")
+    return Sender(f"pod {name}", _addresses(pod), pod.spec.node_name, link=f"link of pod {pod.metadata.name}"[:15])
+
+
+def _addresses(pod: Pod) -> list[str]:
+    told = [found.ip for found in pod.status.pod_ips] or [pod.status.pod_ip]
+    return [address for address in told if address]
+
+
+def packet_of(seen: Seen, question: Question, sender: Sender) -> Packet:
+    """Raises:
+    UsageError: the target is none, or the sender has no address of its family.
+    """
+    host, _, port = question.target.rpartition(":")
+    if not host or not port:
+        raise UsageError(f'"{question.target}" names no port', EXAMPLE)
+    if host.startswith(("svc/", "service/")):
+        address, number = _service(seen, question, host.partition("/")[2], port)
+    else:
+        address, number = canonical(host.removeprefix("[").removesuffix("]")), _number(port)
+    if not address:
+        raise UsageError(f'"{host}" is no address and no Service', EXAMPLE)
+    version = ip_address(address).version
+    source = next((found for found in sender.addresses if ip_address(found).version == version), "")
+    if not source or f"IPv{version}" not in seen.network.families:
+        raise UsageError(
+            f"{sender.name} has no IPv{version} here", f"this region has {' and '.join(seen.network.families)} alone"
+        )
+    return Packet(source, question.protocol, address, number)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise UsageError(
+            f'"{text}" is no port number', "write one from 1 to 65535; of a Service its name will do as well"
+        )
+    return int(text)
+
+
+def _service(seen: Seen, question: Question, text: str, port: str) -> tuple[str, int]:
+    namespace, _, name = text.rpartition("/")
+    found = seen.service(namespace or question.namespace, name)
+    if found is None:
+        raise UsageError(
+            f"there is no Service {name} in namespace {namespace or question.namespace}",
+            "those there are: kubectl get services -A",
+        )
+    address = canonical(found.spec.cluster_ip)
+    if not address:
+        raise UsageError(
+            f"Service {name} has no cluster IP", "name an address: its clients connect to its endpoints themselves"
+        )
+    for one in found.spec.ports:
+        if port == one.name:
+            if one.protocol != question.protocol:
+                raise UsageError(f"port {port} of Service {name} is {one.protocol}", "for UDP: --udp")
+            return address, one.port
+    return address, _number(port)
+
+
+def place_of(seen: Seen, sender: Sender) -> Place:
+    """The proxy whose rules the packet meets."""
+    served = [found.status.nodes for found in seen.proxies if found.status.nodes]
+    names = next((nodes for nodes in served if sender.node in nodes), served[0] if served else ())
+    own = [node for node in seen.nodes if node.metadata.name in names] or list(seen.nodes)
+    zones = frozenset(node.zone for node in own if node.zone)
+    network = seen.network
+    inside = [found.address for node in own[:1] for found in node.status.addresses if found.type == "InternalIP"]
+    if inside:
+        network = replace(network, node_address=inside[0])
+    return Place(frozenset(node.metadata.name for node in own), network, zones, frozenset(_api(seen.slices)))
+
+
+def _api(slices: Sequence[EndpointSlice]) -> Iterator[tuple[str, int]]:
+    """Where the API server itself answers."""
+    for found in slices:
+        if (found.metadata.namespace, found.service) == API_SERVICE:
+            for port in found.ports or ():
+                for endpoint in found.endpoints or ():
+                    yield from ((address, port.port or 0) for address in endpoint.addresses)

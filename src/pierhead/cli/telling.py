@@ -1,0 +1,257 @@
+"""What ``pierhead trace`` tells: a packet's way through what the Services ask for, and through the rules that the kernel holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Network, ip_address
+from typing import Final
+
+import msgspec
+
+from pierhead.api.views import EndpointSlice
+from pierhead.cli.packets import Seen, Sender
+from pierhead.forwarding import nftcompare
+from pierhead.forwarding.assembly import Assembly
+from pierhead.forwarding.build import build
+from pierhead.forwarding.diff import diff
+from pierhead.forwarding.nft import PROTOCOLS, Compiler
+from pierhead.forwarding.nftlayout import Ground
+from pierhead.forwarding.nftmodel import Ruleset
+from pierhead.forwarding.nftwalk import Address, Fate, Sent, Step, Unwalkable, fates
+from pierhead.forwarding.nftwords import words
+from pierhead.forwarding.place import Place
+from pierhead.forwarding.table import ForwardingTable, Refusal, ServiceName
+from pierhead.forwarding.trace import Packet, trace
+from pierhead.wire.expressions import RETURN
+from pierhead.wire.nftables import Chain
+
+SHOWN: Final = 4
+"""So many endpoints are named."""
+KEEPING: Final = ("learn", "clear", "sticky")
+"""Chains of these beginnings keep books, and decide nothing."""
+ASKED: Final = ("frontends", "terms", "endpoints", "cluster-ips")
+"""Sets of which it is worth a line that they lack something."""
+LOOPBACK: Final = IPv4Network("127.0.0.0/8")
+MEND: Final = (
+    "what others change is mended within seconds; if this stays, read what `pierhead up` says, or start it again"
+)
+
+
+class Kernel(msgspec.Struct, frozen=True):
+    """What the kernel of a node holds, or why it is not known."""
+
+    ground: Ground
+    """Of the rules that it is to hold."""
+    rules: Ruleset | None = None
+    neighbours: Sequence[Chain] = ()
+    """Others' chains that meet the same packets."""
+    unread: str = ""
+
+
+class Account(msgspec.Struct, frozen=True):
+    lines: Sequence[str]
+    differs: str = ""
+    """What the nodes do otherwise than the Services ask for; empty: nothing."""
+    step: str = ""
+    """What to do about it."""
+
+
+def account(seen: Seen, sender: Sender, packet: Packet, place: Place, kernel: Kernel | None) -> Account:
+    """``kernel``: None where a proxy in userspace carries the traffic."""
+    return _Telling(seen, sender, packet, place).told(kernel)
+
+
+class _Telling:
+    def __init__(self, seen: Seen, sender: Sender, packet: Packet, place: Place) -> None:
+        self._seen, self._sender, self._packet, self._place = seen, sender, packet, place
+        self._table, self._refusals = _wanted(seen, place)
+        self._said = trace(self._table, packet, place)
+
+    def told(self, kernel: Kernel | None) -> Account:
+        packet = self._packet
+        here = f" ({packet.source})" if packet.source not in self._sender.name else ""
+        lines = [f"{packet.protocol} from {self._sender.name}{here} to {_socket(packet.address, packet.port)}"]
+        lines += ["what the Services ask for:", *_indented([*self._said.why, *self._slices()])]
+        found = self._in_userspace() if kernel is None else self._in_kernel(kernel)
+        return Account([*lines, *found.lines], found.differs, found.step)
+
+    def _slices(self) -> Iterator[str]:
+        """Of a Service that leads nowhere: what there is behind it."""
+        rule_of = {str(key.service): key.service for key in self._table.backends}
+        service = next(
+            (rule_of[name] for name in rule_of if self._said.why[-1].startswith(f"Service {name} has ")), None
+        )
+        if service is None:
+            return
+        own = [found for found in self._seen.slices if (found.metadata.namespace, found.service) == service]
+        ends = [end for found in own for end in found.endpoints or ()]
+        ready = sum(1 for end in ends if end.conditions.ready is not False)
+        yield (
+            f"its EndpointSlices name {len(ends)} endpoints, {ready} of them ready"
+            if ends
+            else "its selector finds no pod"
+        )
+        yield from (found.message for found in self._refusals if found.service == service)
+
+    # -- carried by a proxy in userspace
+
+    def _in_userspace(self) -> Account:
+        """There are sockets and no rules: one that nobody opened refuses."""
+        packet, said = self._packet, self._said
+        lines = ["no rules of the kernel are read: in loopback mode a proxy in userspace carries the traffic"]
+        if self._sender.link and ip_address(packet.address) in LOOPBACK:
+            return Account([*lines, "dropped: addresses of 127.0.0.0/8 never leave a machine"])
+        refused = [told for found in self._seen.proxies for told in found.status.refusals]
+        for one in refused:
+            if (one.protocol, one.port) == (packet.protocol, packet.port) and one.address in (
+                packet.address,
+                "0.0.0.0",
+                "::",
+            ):
+                return Account(
+                    [*lines, f"not carried: {one.message}"], "the proxy does not serve this", "see above why"
+                )
+        if said.verdict == "forward":
+            return Account([*lines, self._goes((end.address, end.port) for end in said.endpoints)])
+        if said.verdict == "pass":
+            return Account([*lines, self._passes(packet.address)])
+        silent = "; a proxy in the kernel would drop it silently" if said.verdict == "drop" else ""
+        return Account([*lines, f"refused: {said.why[-1]}{silent}"])
+
+    # -- carried by the kernel
+
+    def _in_kernel(self, kernel: Kernel) -> Account:
+        wanted = _compiled(kernel.ground, self._table)
+        ours = list(self._walked(wanted, kernel))
+        if kernel.rules is None:
+            lines = [f"the kernel's table was not read: {kernel.unread}", "the rules that the nodes are to hold:"]
+            return Account([*lines, *_steps(ours, wanted), self._verdict(ours)])
+        held = kernel.rules
+        lines = [f"what the kernel holds, {held.table}:"]
+        lines += _indented(f"{chain} sees these packets too, and is not followed here" for chain in kernel.neighbours)
+        if not held.table.comment.startswith(f"{kernel.ground.owner} "):
+            return Account(
+                [*lines, *_indented(["it is another region's"]), f"wanted: {self._verdict(ours)}"],
+                "the node's table is another region's",
+                f"to give it up: nft delete {held.table}",
+            )
+        try:
+            theirs = list(self._walked(held, kernel))
+        except Unwalkable as error:
+            return Account(
+                [*lines, *_indented([f"somebody's rule is in the way, and what it does is not known here: {error}"])],
+                "the kernel holds rules that are not ours",
+                MEND,
+            )
+        lines += _steps(theirs, held)
+        if nftcompare.same(ours, theirs, ("affinity",)):
+            return Account([*lines, self._verdict(theirs)])
+        named = nftcompare.differences(wanted, ours, held, theirs)
+        return Account(
+            [*lines, *(f"differs: {one}" for one in named), self._verdict(theirs), f"wanted: {self._verdict(ours)}"],
+            "the kernel does something else than the Services ask for",
+            MEND,
+        )
+
+    def _walked(self, rules: Ruleset, kernel: Kernel) -> Iterator[Fate]:
+        packet, ground = self._packet, kernel.ground
+        source, destination = ip_address(packet.source), ip_address(packet.address)
+        sent = Sent(source, destination, PROTOCOLS[packet.protocol], packet.port, link=self._sender.link)
+
+        def is_local(address: Address) -> bool:
+            own = (*ground.services, *ground.floating)
+            return str(address) in ground.nodes or any(address in found for found in own)
+
+        return fates(rules, sent, is_local)
+
+    def _verdict(self, found: Sequence[Fate]) -> str:
+        """One sentence for all that may become of such packets."""
+        told = []
+        if ends := [(str(fate.destination), fate.port) for fate in found if fate.verdict == "forward"]:
+            hidden = all(fate.masquerade for fate in found if fate.verdict == "forward")
+            told.append(self._goes(ends) + (", and sees the node as its client" if hidden else ""))
+        told += dict.fromkeys(self._sentence(fate) for fate in found if fate.verdict != "forward")
+        return "; or ".join(told)
+
+    def _sentence(self, fate: Fate) -> str:
+        if fate.verdict == "pass":
+            return self._passes(str(fate.destination))
+        word = {"reject": "refused", "drop": "dropped"}[fate.verdict]
+        last = fate.why[-1] if fate.why else None
+        if last and last.chain == "guard-pre" and self._sender.link:
+            return f"{word} at the uplink: cluster IPs and pods are reachable from within only"
+        if self._said.verdict == fate.verdict:
+            return f"{word}: {self._said.why[-1]}"
+        if self._said.verdict == "pass" and fate.verdict == "reject":
+            return f"{word}: no Service has {self._packet.protocol} port {self._packet.port} of this address"
+        return f"{word} by {last}" if last else word
+
+    # -- where it ends
+
+    def _goes(self, ends: Iterable[tuple[str, int]]) -> str:
+        every = list(dict.fromkeys(ends))
+        more = f" or {len(every) - SHOWN} more" if len(every) > SHOWN else ""
+        return f"goes to {' or '.join(self._named(*end) for end in every[:SHOWN])}{more}"
+
+    def _passes(self, address: str) -> str:
+        if self._seen.pod_at(address):
+            return f"goes to {self._named(address, self._packet.port)} itself: no Service is involved"
+        if address == self._place.network.node_address:
+            return f"is for the node itself: no Service has {self._packet.protocol} port {self._packet.port} there"
+        return f"goes on to {address}: no Service has {self._packet.protocol} port {self._packet.port} there"
+
+    def _named(self, address: str, port: int) -> str:
+        pod = self._seen.pod_at(address)
+        whose = f"pod {pod.metadata.namespace}/{pod.metadata.name} " if pod else ""
+        return whose + _socket(address, port)
+
+
+def _wanted(seen: Seen, place: Place) -> tuple[ForwardingTable, Sequence[Refusal]]:
+    own: dict[ServiceName, list[EndpointSlice]] = {}
+    for found in seen.slices:
+        own.setdefault(ServiceName(found.metadata.namespace, found.service), []).append(found)
+    assembly = Assembly()
+    names = {ServiceName(found.metadata.namespace, found.metadata.name): found for found in seen.services}
+    assembly.update({name: build(service, own.get(name, ()), place) for name, service in names.items()})
+    return assembly.table(), assembly.refusals()
+
+
+def _compiled(ground: Ground, table: ForwardingTable) -> Ruleset:
+    """The rules as a node is to have them."""
+    compiler = Compiler(ground)
+    found = Ruleset(compiler.layout.table)
+    found.apply(compiler.layout.skeleton())
+    found.apply(compiler.take(diff(ForwardingTable(), table)).messages)
+    return found
+
+
+def _steps(found: Sequence[Fate], rules: Ruleset) -> list[str]:
+    """A line for each rule that decided something; of those that chance leads elsewhere, each."""
+    told: dict[str, dict[str, None]] = {}
+    for fate in found:
+        for step in filter(_counts, fate.why):
+            told.setdefault(str(step), {})[words(step, rules)] = None
+    lines = []
+    for name, said in told.items():
+        lines += [f"{name}: {one}" for one in list(said)[:SHOWN]]
+        if len(said) > SHOWN:
+            lines.append(f"{name}: {len(said) - SHOWN} more")
+    return _indented(lines)
+
+
+def _counts(step: Step) -> bool:
+    if step.chain.startswith(KEEPING):
+        return False
+    asked = [looked for looked in step.looked if looked.there in ASKED]
+    if not step.done:
+        return bool(asked) and not asked[-1].found
+    alone = len(step.rule) == 1 and step.verdict is not None and bool(step.verdict.chain)
+    return bool(asked) or not (alone or step.verdict == RETURN)
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _socket(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
