@@ -52,7 +52,7 @@ def prepare(directory: Path) -> Beginning | None:
     Raises:
         UsageError: it cannot be made or written, or is somebody else's: closing ``/tmp`` to others would end more than a region.
     """
-    made = tuple(found for found in (directory, *directory.parents) if not found.exists())
+    made = tuple(found for found in (directory, *directory.parents) if not os.access(found, os.F_OK))
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

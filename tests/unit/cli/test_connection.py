@@ -69,6 +69,17 @@ def test_who_names_a_file_that_is_not_there_is_not_led_elsewhere(
         find(None)
 
 
+def test_a_variable_that_holds_the_content_and_not_the_name_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", f"{'apiVersion' * 30}: v1")
+    with pytest.raises(UsageError, match=r"^cannot read apiVersion.*: File name too long$"):
+        find(None)
+    named = write(tmp_path / "named", "https://named:1")
+    monkeypatch.setenv("KUBECONFIG", f"{'a' * 300}:{named}")
+    assert find(None).url == "https://named:1"
+
+
 def test_its_current_context_says_who_asks_whom(tmp_path: Path) -> None:
     assert find(write(tmp_path / "k")) == Connection("https://192.0.2.1:6443", "secret", PEM)
 

@@ -65,11 +65,12 @@ def test_a_region_that_is_there_is_taken_up_and_closed_to_others(tmp_path: Path)
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
-def test_a_file_in_its_place_is_one_clear_line(tmp_path: Path) -> None:
+def test_where_no_directory_can_be_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"cannot make .*file") as caught:
-        directory.prepare(tmp_path / "file")
-    assert "--data-dir" in caught.value.hint
+    for path, why in ((tmp_path / "file", "File exists"), (tmp_path / ("a" * 300), "File name too long")):
+        with pytest.raises(UsageError, match=rf"^cannot make .*: {why}$") as caught:
+            directory.prepare(path)
+        assert "--data-dir" in caught.value.hint
 
 
 def test_the_kubeconfig_is_private_and_complete(tmp_path: Path) -> None:
