@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pierhead import __version__
 from pierhead.cli.fip import fip
 from pierhead.cli.lab import lab
 from pierhead.cli.register import register, unregister
+from pierhead.cli.trace import trace
 from pierhead.errors import UsageError
 
 
@@ -47,7 +49,7 @@ def commands(context: click.Context) -> None:
     show_default=True,
     metavar="[auto|none|loopback|namespace]",
     help="loopback: pods and Services inside 127.0.0.0/8. namespace (root): pods in network namespaces, Services in the kernel."
-    " none: the API and its controllers, no traffic.",
+    " none: the API and its controllers, no traffic. auto: as the data directory was before; else for root namespace where it works.",
 )
 @click.option("--proxy-mode", default="auto", show_default=True, metavar="[auto|userspace|nftables]")
 @click.option("--region", default="local", show_default=True, help="The region label of the node.")
@@ -81,28 +83,33 @@ def up(
     from pierhead.region.settings import Settings
 
     host, port = command.parse_listen(listen)
-    mode, why_network = command.choose_network(network)
-    why_proxy = command.choose_proxy(proxy_mode, mode)
-    ground = ranges.choose(
-        mode,
-        services=ranges.parse("--service-cidr", service_cidr),
-        pods=ranges.parse("--pod-cidr", pod_cidr),
-        floating=ranges.parse("--floating-cidr", floating_cidr),
-        endpoints=ranges.parse("--endpoint-cidrs", endpoint_cidrs),
-        subnets=machine.subnets(),
-        region=command.name("--region", region, "region"),
-    )
-    settings = Settings(
-        data_dir=(data_dir or directory.default()).absolute(),
-        host=host,
-        port=port,
-        network=ground,
-        region=ground.region,
-        zones=command.choose_zones(zone, zones, mode),
-        node_name="" if node_name is None else command.name("--node-name", node_name, "node"),
-        root_pods=allow_root_pods,
-    )
-    command.run(settings, why_network=why_network, why_proxy=why_proxy)
+    home = (data_dir or directory.default()).absolute()
+    services, pods = ranges.parse("--service-cidr", service_cidr), ranges.parse("--pod-cidr", pod_cidr)
+    floating, endpoints = (
+        ranges.parse("--floating-cidr", floating_cidr), ranges.parse("--endpoint-cidrs", endpoint_cidrs),
+    )  # fmt: skip
+
+    def plan(choice: command.Choice) -> command.Plan:
+        why_proxy = command.choose_proxy(proxy_mode, choice.mode)
+        ground = ranges.choose(
+            choice.mode, services=services, pods=pods, floating=floating, endpoints=endpoints,
+            subnets=machine.subnets(), region=command.name("--region", region, "region"),
+        )  # fmt: skip
+        settings = Settings(
+            data_dir=home, host=host, port=port, network=ground, region=ground.region,
+            zones=command.choose_zones(zone, zones, choice.mode),
+            node_name="" if node_name is None else command.name("--node-name", node_name, "node"),
+            root_pods=allow_root_pods,
+        )  # fmt: skip
+        return command.Plan(settings, choice.why, why_proxy)
+
+    asked = (*services, *pods, *floating)
+    first, *others = command.choose_network(network, directory.mode(home), ranges=asked, proxy=proxy_mode)
+    plans = [plan(first)]
+    for choice in others:
+        with suppress(UsageError):  # it is no way out for what was asked
+            plans.append(plan(choice))
+    command.run(*plans)
 
 
 @commands.command()
@@ -126,6 +133,7 @@ commands.add_command(fip)
 commands.add_command(lab)
 commands.add_command(register)
 commands.add_command(unregister)
+commands.add_command(trace)
 
 
 @commands.command()

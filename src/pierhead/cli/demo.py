@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,9 @@ from pierhead.cli.signals import until_signalled
 from pierhead.client.client import Client
 from pierhead.client.http import Http
 from pierhead.errors import UsageError
-from pierhead.region import tenure
+from pierhead.region import ranges, tenure
+from pierhead.region.settings import Settings
+from pierhead.region.terrain import Unfit
 
 if TYPE_CHECKING:
     from pierhead.cli.clients import Clients
@@ -214,8 +216,7 @@ async def _until(check: Callable[[], Awaitable[bool]], what: str) -> None:
 @asynccontextmanager
 async def _region(directory: Path) -> AsyncIterator[tuple[Client, list[str]]]:
     """``pierhead up`` in a process of its own, and a client of it."""
-    with tenure.spare() as part:
-        options = ["--data-dir", str(directory), "--listen", "127.0.0.1:0", *part.options]
+    options = ["--data-dir", str(directory), "--listen", "127.0.0.1:0", *_network()]
     if os.geteuid() == 0:
         options.append("--allow-root-pods")
     command = [sys.executable, "-m", "pierhead", "up", *options]
@@ -232,6 +233,18 @@ async def _region(directory: Path) -> AsyncIterator[tuple[Client, list[str]]]:
             await client.close()
     finally:
         await _end(process)
+
+
+def _network() -> list[str]:
+    """Network namespaces where they work: it is tried. Else a part of 127.0.0.0/8 that no other region here has."""
+    from pierhead.region.namespaced import namespaced
+
+    with tempfile.TemporaryDirectory(prefix="pierhead-trial-") as trial:
+        settings = Settings(Path(trial), "127.0.0.1", 0, ranges.choose("namespace"))
+        with suppress(Unfit), namespaced(settings, "trial"):
+            return ["--network", "namespace"]
+    with tenure.spare() as part:
+        return ["--network", "loopback", *part.options]
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

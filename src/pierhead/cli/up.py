@@ -7,14 +7,16 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
+from msgspec.structs import replace
 
-from pierhead.api.network import Mode, Network
+from pierhead.api.network import Mode, Network, Range
 from pierhead.api.rules import dns1123_subdomain, label_value
 from pierhead.cli import servicemanager
 from pierhead.cli.signals import until_signalled
@@ -22,6 +24,7 @@ from pierhead.errors import UsageError
 from pierhead.region import machine
 from pierhead.region.region import Ready, run_region
 from pierhead.region.settings import Settings
+from pierhead.region.terrain import Unfit
 
 DEFAULT_ZONES = ("local-a",)
 PROXIES = {
@@ -45,21 +48,39 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def choose_network(asked: str) -> tuple[Mode, str]:
-    """The network mode, and why.
+class Choice(msgspec.Struct, frozen=True):
+    """A network mode, and why it is this one."""
+
+    mode: Mode
+    why: str
+
+
+LOOPBACK = Choice("loopback", "auto: needs no privileges and changes nothing on this machine")
+NAMESPACE = Choice("namespace", "auto: root, so pods are in network namespaces, with one link to this machine")
+
+
+def choose_network(
+    asked: str, before: Mode | None = None, *, ranges: Sequence[Range] = (), proxy: str = "auto"
+) -> list[Choice]:
+    """The network modes to try, the best first. ``before``: that of the data directory, whose addresses are of it; ``ranges``: those
+    asked for; ``proxy``: as asked.
 
     Raises:
         UsageError: there is no such mode.
     """
     match asked:
         case "none":
-            return "none", "as asked: the API and its controllers, no node, no traffic"
+            return [Choice("none", "as asked: the API and its controllers, no node, no traffic")]
         case "loopback":
-            return "loopback", "as asked"
+            return [Choice("loopback", "as asked")]
         case "namespace":
-            return "namespace", "as asked: nodes and pods in network namespaces, one link to this machine"
+            return [Choice("namespace", "as asked: nodes and pods in network namespaces, one link to this machine")]
+        case "auto" if before:
+            return [Choice(before, "auto: as this data directory was before")]
+        case "auto" if os.geteuid() or proxy == "userspace" or any(found.is_loopback for found in ranges):
+            return [LOOPBACK]
         case "auto":
-            return "loopback", "auto: needs no privileges and changes nothing on this machine"
+            return [NAMESPACE, LOOPBACK]
     raise UsageError(
         f"there is no --network {asked}",
         "write loopback (pods and traffic inside 127.0.0.0/8), namespace (root: in the kernel) or none (the API alone)",
@@ -125,15 +146,39 @@ def name(option: str, text: str, noun: str) -> str:
     return text
 
 
-def run(settings: Settings, *, why_network: str, why_proxy: str) -> None:
+class Plan(msgspec.Struct, frozen=True):
+    """A region that could be run here."""
+
+    settings: Settings
+    why_network: str
+    why_proxy: str
+
+
+def run(plan: Plan, *others: Plan) -> None:
+    """Runs the first region that this machine can be the ground of.
+
+    Raises:
+        UsageError: there is none, or it could not start.
+        OSError: nobody can be told that it did, and it has ended.
+    """
+    try:
+        _run(plan)
+    except Unfit as error:
+        if not others:
+            raise
+        then, *rest = others
+        run(replace(then, why_network=f"auto, not {plan.settings.network.mode}: {error}"), *rest)
+
+
+def _run(plan: Plan) -> None:
     """Runs the region until SIGINT or SIGTERM, then ends it; a second signal ends it at once.
 
     Raises:
         UsageError: it could not start.
         OSError: nobody can be told that it did, and it has ended.
     """
-    told = partial(greeting, settings, why_network=why_network, why_proxy=why_proxy)
-    serve(partial(run_region, settings), told)
+    told = partial(greeting, plan.settings, why_network=plan.why_network, why_proxy=plan.why_proxy)
+    serve(partial(run_region, plan.settings), told)
 
 
 def serve(

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from pierhead.dataplane import conntrack
 from pierhead.dataplane.netlink import Netlink
-from pierhead.errors import GenerationPassed, KernelError, MessageTooLong, NoRoom, ObjectMissing
+from pierhead.errors import GenerationPassed, KernelError, MessageTooLong, NoRoom, ObjectExists, ObjectMissing
 from pierhead.forwarding.diff import Change, Reset, diff
 from pierhead.forwarding.nft import Compiler, Step
 from pierhead.forwarding.nftlayout import NAME, Ground, led
@@ -59,6 +59,22 @@ class Nftables:
         """Of the ruleset after our last transaction; None: what the kernel holds is unknown."""
         self._digest = b""
         """Of our rules."""
+
+    def found(self) -> None:
+        """Lays the table, without a Service in it, where there is none yet: from then on nothing passes that no rule has judged.
+
+        Raises:
+            ObjectExists: a table of this name is not ours.
+            KernelError: the kernel lacks something that the rules need.
+        """
+        held = self._held()
+        messages: list[Message] = []
+        for layout in (compiler.layout for compiler in self._compilers):
+            if (table := held.get(layout.ground.family)) is None:
+                messages += layout.skeleton()
+            else:
+                _check_owner(table, layout.ground.owner)
+        self._write(messages)
 
     async def commit(self, changes: Sequence[Change]) -> Sequence[Refusal]:
         try:
@@ -117,7 +133,7 @@ class Nftables:
     def _rewrite(self, changes: Sequence[Change]) -> None:
         """One transaction after which the kernel holds exactly this, whatever it held; clients' affinities go on."""
         self._generation = None
-        held = {table.family: table for table in map(read_table, self._ask_all(dump_tables())) if table.name == NAME}
+        held = self._held()
         made = [_compiled(compiler.layout.ground, changes) for compiler in self._compilers]
         messages: list[Message] = []
         for compiler, step in made:
@@ -163,9 +179,7 @@ class Nftables:
         layout = compiler.layout
         if held is None:
             return
-        if not held.comment.startswith(f"{layout.ground.owner} "):
-            whose = f"{held.comment.partition(' ')[0]!r}" if held.comment else "somebody else"
-            raise KernelError(errno.EEXIST, str(held), f"belongs to {whose}; to give it up: nft delete {held}")
+        _check_owner(held, layout.ground.owner)
         if held.comment != layout.ground.comment:
             yield delete(held)
             return
@@ -224,6 +238,10 @@ class Nftables:
                 found.update(message.body[4:])  # before that stands the generation
         return found.digest()
 
+    def _held(self) -> dict[Family, Table]:
+        """Tables of our name."""
+        return {table.family: table for table in map(read_table, self._ask_all(dump_tables())) if table.name == NAME}
+
     def _ask(self) -> int:
         return read_generation(self._netlink.request(ask_generation())[0]).number
 
@@ -232,6 +250,13 @@ class Nftables:
             return self._netlink.request(message)
         except ObjectMissing:
             return []
+
+
+def _check_owner(held: Table, owner: str) -> None:
+    """Raises: ObjectExists."""
+    if not held.comment.startswith(f"{owner} "):
+        whose = f"{held.comment.partition(' ')[0]!r}" if held.comment else "somebody else"
+        raise ObjectExists(errno.EEXIST, str(held), f"belongs to {whose}; to give it up: nft delete {held}")
 
 
 def _compiled(ground: Ground, changes: Sequence[Change]) -> tuple[Compiler, Step]:

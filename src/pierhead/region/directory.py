@@ -8,15 +8,19 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
+from pierhead.api.network import Mode
 from pierhead.errors import UsageError
 from pierhead.pki.credentials import Credentials
 from pierhead.pki.files import write_private
 
 LOCK = "lock"
 """The file that says that a directory is a region's."""
+MODE = "mode"
+"""The file that says in which network mode it was last: its addresses are of that mode."""
 
 
 def default() -> Path:
@@ -65,6 +69,23 @@ def prepare(directory: Path) -> Beginning | None:
     if directory.stat().st_uid == os.geteuid():
         directory.chmod(0o700)
     return None if known else Beginning(directory, made)
+
+
+def mode(directory: Path) -> Mode | None:
+    """The network mode in which its region ran last; None: there is no region, or none that this account may read."""
+    try:
+        found = (directory / MODE).read_text()
+    except OSError:  # regions from before the file was written were in mode loopback unless told otherwise
+        return "loopback" if os.access(directory / LOCK, os.F_OK) else None
+    return next((known for known in get_args(Mode) if known == found), None)
+
+
+def keep_mode(directory: Path, mode: Mode) -> None:
+    """Raises: UsageError."""
+    try:
+        (directory / MODE).write_text(mode)
+    except OSError as error:
+        raise UsageError(f"cannot write in {directory}: {error.strerror}", "choose another with --data-dir DIR") from error
 
 
 @contextmanager

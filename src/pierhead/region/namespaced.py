@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from ipaddress import ip_address, ip_network
@@ -12,7 +12,7 @@ from typing import Final
 from pierhead.api.network import Network, Range
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
-from pierhead.errors import KernelError, UsageError
+from pierhead.errors import KernelError, ObjectExists, UsageError
 from pierhead.forwarding.nftlayout import Ground
 from pierhead.forwarding.place import Place
 from pierhead.node import leftovers, netns, wiring
@@ -21,6 +21,7 @@ from pierhead.node.podnetwork import Apart
 from pierhead.node.wiring import UPLINK, Side, Wiring
 from pierhead.region.placement import place
 from pierhead.region.settings import Settings
+from pierhead.region.terrain import Unfit
 from pierhead.wire.netlink import Protocol
 from pierhead.wire.nftables import Family
 
@@ -50,29 +51,47 @@ class Namespaced:
 
 
 @contextmanager
-def namespaced(settings: Settings) -> Iterator[Namespaced]:
+def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
     """Makes what the nodes stand on, and leaves the machine as it was. What a killed run left is taken over, and the traffic through
-    it goes on; but not the namespaces of its pods, which ended with it.
+    it goes on; but not the namespaces of its pods, which ended with it. ``owner``: the region's uid.
 
     Raises:
-        UsageError: the machine uses these addresses itself, or this account may not do it.
+        Unfit: the machine uses these addresses itself, its kernel lacks something, or this account may not do it.
     """
     directory = _home(settings.data_dir)
     path, plan = directory / NODE, _wiring(settings.network, _link(directory))
     with ExitStack() as stack:
-        try:
+        with _fitting(path):
             machine = stack.enter_context(Netlink.open(Protocol.ROUTE))
             wiring.check(machine, plan)
-            namespace = netns.find(path) or netns.make(path)
+            if left := netns.find(path):
+                _guard(left, [ground(settings.network, owner)])  # before anything is undone: it may be another's
+            namespace = left or netns.make(path)
             stack.callback(netns.remove, path)
+            _guard(namespace, [ground(settings.network, owner)])
             wiring.lay(machine, namespace, plan)
+            stack.callback(wiring.remove, machine, plan)
             netns.remove_below(directory / PODS)
-        except KernelError as error:
-            raise UsageError(
-                f"--network namespace is not possible here: {error}", "be root, or write: --network loopback"
-            ) from error
-        stack.callback(wiring.remove, machine, plan)
         yield Namespaced(settings, namespace, directory, stack)
+
+
+@contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """Raises: Unfit."""
+    try:
+        yield
+    except ObjectExists as error:
+        raise Unfit(f"in the node's namespace {error}", f"there: nsenter --net={path}") from error
+    except KernelError as error:
+        text = f"--network namespace is not possible here: {error}"
+        raise Unfit(text, "be root, or write: --network loopback") from error
+    except UsageError as error:
+        raise Unfit(str(error), error.hint) from error
+
+
+def _guard(namespace: NetworkNamespace, grounds: Sequence[Ground]) -> None:
+    with namespace.open(Protocol.NETFILTER) as kernel:
+        Nftables(grounds, kernel).found()
 
 
 def clear(data_dir: Path) -> None:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -59,11 +60,12 @@ async def run_region(
         ranges.check_pools(settings.network, _pools(store))
         if settings.network.mode == "loopback":
             stack.enter_context(tenure.held(settings.network))
-        terrain = stack.enter_context((lay or _laid)(settings))
+        terrain = stack.enter_context((lay or partial(_laid, owner=store.uid))(settings))
         sockets = [stack.enter_context(door) for door in doors(settings, opened)]
         listener = sockets[0]
         found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
         credentials = _credentials(settings, found)
+        directory.keep_mode(settings.data_dir, settings.network.mode)
         first, *others = answering(listener, settings.network)
         roles = Roles(settings, store, credentials, first, others=others, terrain=terrain)
         async with asyncio.TaskGroup() as group:
@@ -75,11 +77,11 @@ async def run_region(
             ready(replace(found, floating=floating))
 
 
-def _laid(settings: Settings) -> AbstractContextManager[Terrain]:
+def _laid(settings: Settings, owner: str) -> AbstractContextManager[Terrain]:
     if settings.network.mode == "namespace":
         from pierhead.region.namespaced import namespaced
 
-        return namespaced(settings)
+        return namespaced(settings, owner)
     if (settings.data_dir / "network").exists():
         from pierhead.region.namespaced import clear
 

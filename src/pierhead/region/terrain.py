@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from pierhead.api.network import Network
+from pierhead.errors import UsageError
 from pierhead.forwarding.place import Place
 from pierhead.region.placement import Placed, place
 from pierhead.region.settings import Settings
@@ -13,6 +14,10 @@ from pierhead.region.settings import Settings
 if TYPE_CHECKING:
     from pierhead.dataplane.dataplane import DataPlane
     from pierhead.node.podnetwork import PodNetwork
+
+
+class Unfit(UsageError):
+    """The machine, or this account on it, cannot be what a network mode needs; another mode may do."""
 
 
 class Terrain(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ import click
 import pytest
 from msgspec.structs import replace
 
+from pierhead.api.network import Mode
 from pierhead.cli import up
 from pierhead.core.defaultpool import Standing
 from pierhead.errors import UsageError
@@ -21,8 +23,9 @@ READY = Ready("https://127.0.0.1:6443", Path("/var/lib/it/kubeconfig"), Standing
 
 
 def greeting(settings: Settings = SETTINGS, ready: Ready = READY) -> list[str]:
-    mode, why = up.choose_network(settings.network.mode)
-    lines = up.greeting(settings, ready, why_network=why, why_proxy=up.choose_proxy("auto", mode))
+    (choice,) = up.choose_network(settings.network.mode)
+    why_proxy = up.choose_proxy("auto", choice.mode)
+    lines = up.greeting(settings, ready, why_network=choice.why, why_proxy=why_proxy)
     return [click.unstyle(line) for line in lines]
 
 
@@ -44,11 +47,32 @@ def test_where_nobody_can_listen(text: str) -> None:
         up.parse_listen(text)
 
 
-def test_auto_is_loopback_and_says_why() -> None:
-    mode, why = up.choose_network("auto")
-    assert mode == "loopback"
-    assert "privileges" in why
-    assert up.choose_proxy("auto", mode).startswith("userspace (auto")
+def test_auto_is_loopback_without_privileges_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    (choice,) = up.choose_network("auto")
+    assert choice.mode == "loopback"
+    assert "privileges" in choice.why
+    assert up.choose_proxy("auto", choice.mode).startswith("userspace (auto")
+
+
+@pytest.mark.parametrize(
+    ("before", "asked", "proxy", "modes"),
+    [
+        (None, "", "auto", ["namespace", "loopback"]),
+        (None, "10.100.0.0/16", "nftables", ["namespace", "loopback"]),
+        (None, "", "userspace", ["loopback"]),
+        (None, "127.100.0.0/17", "auto", ["loopback"]),
+        ("loopback", "", "auto", ["loopback"]),
+        ("namespace", "", "auto", ["namespace"]),
+        ("none", "", "auto", ["none"]),
+    ],
+)
+def test_auto_for_root_is_what_the_directory_was_and_else_namespaces_where_they_work(
+    monkeypatch: pytest.MonkeyPatch, before: Mode | None, asked: str, proxy: str, modes: list[Mode]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    found = up.choose_network("auto", before, ranges=ranges.parse("--service-cidr", asked or None), proxy=proxy)
+    assert [choice.mode for choice in found] == modes
 
 
 @pytest.mark.parametrize("asked", ["host", "bridge"])
@@ -66,7 +90,7 @@ def test_a_proxy_that_is_not_there_names_the_one_that_is(asked: str) -> None:
 
 
 def test_in_namespaces_the_kernel_carries_the_traffic() -> None:
-    mode, _ = up.choose_network("namespace")
+    mode = up.choose_network("namespace")[0].mode
     assert mode == "namespace"
     assert up.choose_proxy("auto", mode).startswith("nftables (auto")
     assert up.choose_proxy("nftables", mode) == "nftables (as asked)"

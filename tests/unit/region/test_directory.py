@@ -82,3 +82,13 @@ def test_the_kubeconfig_is_private_and_complete(tmp_path: Path) -> None:
     assert credentials.admin in text
     assert "server: https://127.0.0.1:1" in text
     assert credentials.controller not in text
+
+
+def test_a_directory_remembers_its_network_mode(tmp_path: Path) -> None:
+    assert directory.mode(tmp_path / "d") is None
+    directory.prepare(tmp_path / "d")
+    assert directory.mode(tmp_path / "d") is None
+    (tmp_path / "d" / "lock").touch()
+    assert directory.mode(tmp_path / "d") == "loopback", "one that is older than this"
+    directory.keep_mode(tmp_path / "d", "namespace")
+    assert directory.mode(tmp_path / "d") == "namespace"
