@@ -1,4 +1,4 @@
-"""The worlds in which the data plane's contract is tested: a tracer, a fake, and real sockets."""
+"""The worlds in which the data plane's contract is tested: a tracer, compiled rules, a fake, and real sockets."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from random import Random
 from typing import Any, Protocol, TypeAlias
 
+from compiled import Kernel
 from forwarded import HERE, NODE, pod, table_of
 from pierhead.api import views
 from pierhead.dataplane.memory import Connection, Memory
 from pierhead.dataplane.userspace import Userspace
 from pierhead.forwarding.diff import diff, whole
+from pierhead.forwarding.nftwalk import Fate
 from pierhead.forwarding.table import ForwardingTable
 from pierhead.forwarding.trace import Packet, trace
 
@@ -65,6 +67,27 @@ class Traced:
 
     async def talk(self, packet: Packet) -> Talk:
         raise NotImplementedError
+
+
+class Compiled:
+    """Asks the kernel's rules as compiled, without a kernel; they know no connections either."""
+
+    def __init__(self) -> None:
+        self._kernel = Kernel()
+
+    async def hold(self, *objects: Object) -> None:
+        self._kernel.hold(table_of(*objects))
+
+    async def outcomes(self, packet: Packet) -> set[str]:
+        return {self._name(fate) for fate in self._kernel.fates(packet)}
+
+    async def talk(self, packet: Packet) -> Talk:
+        raise NotImplementedError
+
+    def _name(self, fate: Fate) -> str:
+        if fate.verdict == "forward":
+            return f"{str(fate.destination).rpartition('.')[2]}:{fate.port}"
+        return "dropped" if fate.verdict == "drop" else "refused"
 
 
 class Faked:
@@ -172,6 +195,11 @@ async def traced() -> AsyncIterator[Traced]:
 
 
 @asynccontextmanager
+async def compiled() -> AsyncIterator[Compiled]:
+    yield Compiled()
+
+
+@asynccontextmanager
 async def faked() -> AsyncIterator[Faked]:
     yield Faked()
 
@@ -220,6 +248,7 @@ class Echo(asyncio.DatagramProtocol):
 
 WORLDS: dict[str, Callable[[], AbstractAsyncContextManager[World]]] = {
     "tracer": traced,
+    "rules": compiled,
     "memory": faked,
     "userspace": sockets,
 }

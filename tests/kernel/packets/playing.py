@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from kernel.packets.objects import Tree
 from kernel.packets.probes import SILENCE, Call, Met
-from kernel.packets.proxying import Proxy, Tree
+from kernel.packets.proxying import Proxy
 from kernel.packets.topology import ADDRESSES, NAMES, Topology
 
 QUIET: Final = 0.5
@@ -43,7 +44,7 @@ ALWAYS: Final = ("outcome", "via", "sendError")
 class Player:
     def __init__(self, network: Topology, scenario: Tree, *, patience: float = PATIENCE) -> None:
         self._network, self._scenario, self._patience = network, scenario, patience
-        self._proxy = Proxy(network, scenario.get("proxyConfig", {}), chain.from_iterable(scenario["objects"].values()))
+        self._proxy = Proxy(network, scenario)
         self._calls: dict[str, tuple[Call, str]] = {}
         self._answered: dict[int, str] = {}
         """Step → the one server of a client that sticks."""
@@ -99,7 +100,7 @@ class Player:
             self._stack.callback(self._network.route, host, route, add=False)
 
     def _call(self, probe: Tree) -> tuple[Call, int]:
-        host, (address, port) = probe["from"], _target(probe)
+        host, (address, port) = probe["from"], target(probe)
         source = ADDRESSES[host][":" in address] if host == "outside2" else ""
         return Call(self._network.host(host).sockets, probe["protocol"], address, source), port
 
@@ -223,7 +224,7 @@ def _values(recorded: Any) -> Iterator[Any]:
         yield from ((value, one) for one in several) if isinstance(several, list) else (value,)
 
 
-def _target(probe: Tree) -> tuple[str, int]:
+def target(probe: Tree) -> tuple[str, int]:
     """An echo goes to an address alone."""
     if probe["protocol"] == "ICMP":
         return probe["to"], 0
