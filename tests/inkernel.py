@@ -77,10 +77,10 @@ class InKernel:
         self._table = table
 
     async def outcomes(self, packet: Packet) -> set[str]:
-        found = await self._once(packet)
+        found = await self.once(packet)
         if found == "dropped":
             return {found}
-        return {found} | {await self._once(packet) for _ in range(PATIENCE)}
+        return {found} | {await self.once(packet) for _ in range(PATIENCE)}
 
     async def talk(self, packet: Packet) -> SocketTalk:
         kind = socket.SOCK_STREAM if packet.protocol == "TCP" else socket.SOCK_DGRAM
@@ -94,7 +94,7 @@ class InKernel:
             raise
         return SocketTalk(found)
 
-    async def _once(self, packet: Packet) -> str:
+    async def once(self, packet: Packet) -> str:
         try:
             talk = await self.talk(packet)
         except TimeoutError:

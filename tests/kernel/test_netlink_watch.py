@@ -1,55 +1,93 @@
-"""The ruleset's notices: who committed, and which generation it made; nothing else is heard."""
+"""The ruleset's notices: who committed what to which tables; one's own commits are not heard."""
 
 from __future__ import annotations
 
+import asyncio
 import struct
 
 from namespaces import Namespace
 from pierhead.dataplane.ruleset_watch import RulesetWatch
 from pierhead.wire import datatypes
-from pierhead.wire.listing import ask_generation, read_generation
 from pierhead.wire.nftables import Element, Family, Set, Table, add, add_elements
 
 TABLE = Table(Family.IP, "test")
 MARKS = Set(TABLE, "marks", (datatypes.MARK,))
 
 
-def test_the_one_who_changed_the_ruleset_is_named(namespace: Namespace) -> None:
-    kernel = namespace.open()
-    kernel.transact([add(TABLE)])
-    with RulesetWatch(namespace.socket()) as watch:
-        assert watch.read() == []
-        before = read_generation(kernel.request(ask_generation())[0]).number
-        namespace.nft("add", "table", "ip", "foreign")
-        (notice,) = watch.read()
-        assert (notice.number, notice.program) == (before + 1, "nft")
-
-
-def test_ones_own_commit_is_known_by_its_generation(namespace: Namespace) -> None:
-    """Made for one generation it makes the next, and that is all that there is between them."""
-    kernel = namespace.open()
-    with RulesetWatch(namespace.socket()) as watch:
-        before = read_generation(kernel.request(ask_generation())[0]).number
-        kernel.transact([add(TABLE), add(MARKS)], generation=before)
-        kernel.transact(add_elements(MARKS, [Element(bytes(4))]), generation=before + 1)
-        assert [notice.number for notice in watch.read()] == [before + 1, before + 2]
-
-
-def test_a_load_does_not_drown_the_notice(namespace: Namespace) -> None:
+def test_the_one_who_changed_the_ruleset_is_named_with_the_tables_that_he_changed(namespace: Namespace) -> None:
     kernel = namespace.open()
     kernel.transact([add(TABLE), add(MARKS)])
     with RulesetWatch(namespace.socket()) as watch:
-        elements = [Element(struct.pack("=I", i)) for i in range(5_000)]
-        kernel.transact(add_elements(MARKS, elements))
-        assert len(watch.read()) == 1
+        watch.begin(kernel.port)
+        assert watch.read() == []
+        namespace.nft("add", "table", "ip6", "foreign")
+        (foreign,) = watch.read()
+        assert (foreign.program, set(foreign.tables), foreign.complete) == ("nft", {Table(Family.IP6, "foreign")}, True)
+        assert foreign.pid
+        namespace.nft("add table inet mixed; add element ip test marks { 3 }")
+        namespace.nft("delete", "table", "ip", "test")
+        mixed, ours = watch.read()
+        assert mixed.tables == {Table(Family.INET, "mixed"), TABLE}
+        assert ours.tables == {TABLE}
 
 
-def test_notices_that_were_lost_are_a_gap(namespace: Namespace) -> None:
+def test_ones_own_commits_are_not_heard(namespace: Namespace) -> None:
+    kernel, other = namespace.open(), namespace.open()
+    with RulesetWatch(namespace.socket()) as watch:
+        kernel.transact([add(TABLE)])
+        watch.begin(kernel.port)
+        kernel.transact([add(MARKS)])
+        kernel.transact(add_elements(MARKS, [Element(bytes(4))]))
+        assert watch.read() == []
+        other.transact(add_elements(MARKS, [Element(b"\1\0\0\0")]))
+        assert [found.tables for found in watch.read()] == [frozenset((TABLE,))]
+
+
+def test_nothing_is_heard_before_it_begins(namespace: Namespace) -> None:
     kernel = namespace.open()
     with RulesetWatch(namespace.socket()) as watch:
-        for i in range(2000):
-            kernel.transact([add(Table(Family.IP, f"t{i}"))])
-        heard = [notice.number for notice in watch.read()]
+        namespace.nft("add", "table", "ip", "foreign")
         kernel.transact([add(TABLE)])
+        watch.begin(kernel.port)
+        assert watch.read() == []
+
+
+def test_ones_own_load_does_not_drown_a_notice(namespace: Namespace) -> None:
+    kernel = namespace.open()
+    kernel.transact([add(TABLE), add(MARKS)])
+    with RulesetWatch(namespace.socket()) as watch:
+        watch.begin(kernel.port)
+        elements = [Element(struct.pack("=I", i)) for i in range(5_000)]
+        kernel.transact(add_elements(MARKS, elements))
+        namespace.nft("add", "table", "ip", "foreign")
+        assert [found.complete for found in watch.read()] == [True]
+
+
+def test_notices_that_were_lost_are_said_to_be(namespace: Namespace) -> None:
+    kernel, other = namespace.open(), namespace.open()
+    kernel.transact([add(TABLE)])
+    with RulesetWatch(namespace.socket()) as watch:
+        watch.begin(kernel.port)
+        for i in range(2000):
+            other.transact([add(Table(Family.IP, f"t{i}"))])
+        heard = watch.read()
+        assert not all(found.complete for found in heard)
+        namespace.nft("delete", "table", "ip", "test")
         (last,) = watch.read()
-        assert last.number - heard[-1] > 1
+        assert (set(last.tables), last.complete) == ({TABLE}, True)
+
+
+def test_it_can_be_waited_for(namespace: Namespace) -> None:
+    kernel = namespace.open()
+    kernel.transact([add(TABLE)])
+
+    async def waited() -> None:
+        with RulesetWatch(namespace.socket()) as watch:
+            watch.begin(kernel.port)
+            waiting = asyncio.create_task(watch.wait())
+            await asyncio.to_thread(namespace.nft, "add", "table", "ip", "foreign")
+            async with asyncio.timeout(5):
+                await waiting
+            assert len(watch.read()) == 1
+
+    asyncio.run(waited())

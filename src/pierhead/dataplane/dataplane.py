@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from pierhead.forwarding.diff import Change
 from pierhead.forwarding.table import Refusal
+
+
+class Stranger(msgspec.Struct, frozen=True):
+    """Somebody else who changed what a data plane holds."""
+
+    program: str = ""
+    """Its name; empty: unknown."""
+    pid: int = 0
+    where: str = ""
+    """What was changed, for people: ``table ip pierhead``."""
 
 
 class DataPlane(Protocol):
@@ -29,6 +41,15 @@ class DataPlane(Protocol):
 
         Raises:
             OSError: the changes could not be applied; what is held is unknown until a commit that starts with ``Reset``.
+        """
+        ...
+
+    async def disturbed(self) -> Stranger:
+        """Waits until somebody else has changed what is held; a commit that starts with ``Reset`` puts it right. To be called once
+        a commit has succeeded.
+
+        Raises:
+            OSError: it cannot be told any more.
         """
         ...
 

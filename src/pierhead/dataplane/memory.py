@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from pierhead.dataplane.balancer import Balancer
+from pierhead.dataplane.dataplane import Stranger
 from pierhead.dataplane.listener import Served
 from pierhead.forwarding.diff import Change, SetBackends, applied
 from pierhead.forwarding.place import Place
@@ -35,6 +37,8 @@ class Memory:
     """Frontends that it refuses while they stand here."""
     failing: OSError | None = None
     """Raised by the next commit, of which nothing is applied."""
+    strangers: asyncio.Queue[Stranger] = field(default_factory=asyncio.Queue)
+    """Who puts one in here changes it behind its owner's back."""
     table: ForwardingTable = field(default_factory=ForwardingTable)
     commits: list[tuple[Change, ...]] = field(default_factory=list)
     _balancers: dict[PortKey, Balancer] = field(default_factory=dict)
@@ -51,6 +55,9 @@ class Memory:
             if isinstance(change, SetBackends) and change.key in self.table.backends:
                 self._balancers.setdefault(change.key, Balancer(self.chance)).update(self.table.backends[change.key])
         return sorted(self.refuse[frontend] for frontend in self.table.rules if frontend in self.refuse)
+
+    async def disturbed(self) -> Stranger:
+        return await self.strangers.get()
 
     async def close(self) -> None:
         self.table = ForwardingTable()

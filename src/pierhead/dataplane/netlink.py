@@ -84,6 +84,7 @@ class Connection(typing.Protocol):
     def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
     def send(self, data: bytes, /) -> int: ...
     def recv(self, size: int, /) -> bytes: ...
+    def getsockname(self) -> tuple[int, int]: ...
     def close(self) -> None: ...
 
 
@@ -115,6 +116,11 @@ class Netlink:
             return cls(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol))
         except OSError as error:
             raise refusal(error.errno or 0, subject) from error
+
+    @property
+    def port(self) -> int:
+        """By which the kernel tells its sockets apart: notices carry that of whoever made the change. 0: nothing was sent so far."""
+        return self._socket.getsockname()[0]
 
     def transact(self, messages: Sequence[Message], *, generation: int | None = None) -> None:
         """Commits all of ``messages`` or none, as one nftables transaction. Splitting what is too long is the caller's business: only

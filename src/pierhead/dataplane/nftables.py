@@ -13,7 +13,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from pierhead.dataplane import conntrack
+from pierhead.dataplane.dataplane import Stranger
 from pierhead.dataplane.netlink import Netlink
+from pierhead.dataplane.ruleset_watch import Commit, RulesetWatch
 from pierhead.errors import GenerationPassed, KernelError, MessageTooLong, NoRoom, ObjectExists, ObjectMissing
 from pierhead.forwarding.diff import Change, Reset, diff
 from pierhead.forwarding.nft import Compiler, Step
@@ -51,9 +53,13 @@ class Nftables:
     touched, the whole table is written again, in one transaction under traffic.
     """
 
-    def __init__(self, grounds: Sequence[Ground], netlink: Netlink) -> None:
-        """``netlink``: a netfilter socket in the namespace that is meant; closed with this."""
+    def __init__(self, grounds: Sequence[Ground], netlink: Netlink, watch: RulesetWatch | None = None) -> None:
+        """``netlink``: a netfilter socket in the namespace that is meant, and ``watch``: what hears of others there, without which
+        they show with our own next change; both are closed with this."""
         self._netlink = netlink
+        self._watch = watch
+        self._watching = False
+        self._turn = asyncio.Lock()
         self._compilers = [Compiler(ground) for ground in grounds]
         self._generation: int | None = None
         """Of the ruleset after our last transaction; None: what the kernel holds is unknown."""
@@ -78,16 +84,52 @@ class Nftables:
 
     async def commit(self, changes: Sequence[Change]) -> Sequence[Refusal]:
         try:
-            if len(changes) > INLINE:
-                await asyncio.to_thread(self._commit, changes)
-            else:
-                self._commit(changes)
+            async with self._turn:
+                if len(changes) > INLINE:
+                    await asyncio.to_thread(self._commit, changes)
+                else:
+                    self._commit(changes)
         except KernelError as error:
             self._generation = None
             raise OSError(error.errno or errno.EIO, str(error)) from error
         return sorted(refusal for compiler in self._compilers for refusal in compiler.refused.values())
 
+    async def disturbed(self) -> Stranger:
+        try:
+            while True:
+                for found in reversed(await self._heard()):
+                    if self._concerns(found) or (not found.complete and await self._harmed()):
+                        return Stranger(found.program, found.pid, self._places)
+        except KernelError as error:
+            raise OSError(error.errno or errno.EIO, str(error)) from error
+
+    async def _heard(self) -> Sequence[Commit]:
+        """What others did since the last call; before the first one nobody listened."""
+        if self._watch is None:
+            await asyncio.get_running_loop().create_future()
+            return ()
+        if not self._watching:
+            self._watch.begin(self._netlink.port)
+            self._watching = True
+            return (Commit(complete=False),)
+        await self._watch.wait()
+        return self._watch.read()
+
+    def _concerns(self, found: Commit) -> bool:
+        return not found.tables.isdisjoint(replace(compiler.layout.table, comment="") for compiler in self._compilers)
+
+    async def _harmed(self) -> bool:
+        """What only a look at all of it shows, and between two commits."""
+        async with self._turn:
+            return self._generation != self._ask() and await asyncio.to_thread(self._altered)
+
+    @property
+    def _places(self) -> str:
+        return ", ".join(str(compiler.layout.table) for compiler in self._compilers)
+
     async def close(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
         self._netlink.close()
 
     def _commit(self, changes: Sequence[Change]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from math import inf
 
 from msgspec.structs import replace
 
@@ -15,7 +16,7 @@ from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
-from pierhead.dataplane.dataplane import DataPlane
+from pierhead.dataplane.dataplane import DataPlane, Stranger
 from pierhead.dataplane.report import Report, Reporter
 from pierhead.forwarding.assembly import NOTHING, Assembly
 from pierhead.forwarding.build import Part, build
@@ -27,7 +28,9 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
-"""Seconds before the whole table is tried again after a failed commit; doubled with each failure."""
+"""Seconds before the whole table is tried again after a failed commit, or after somebody insisted on changing it; doubled each time."""
+QUIET_SECONDS = 60.0
+"""Whoever changes what we hold again before this passes insists, and is answered later each time, as a failed commit is."""
 RETRY_SECONDS = 2.0
 """How often refused frontends are tried again when nothing else happens: whoever held a port, or a limit, does not tell us."""
 
@@ -65,7 +68,9 @@ class Proxier:
         self._wake = asyncio.Event()
         self._failures = 0
         self._whole = True
-        """The next commit must hold the whole table: it is the first, or the last one failed."""
+        """The next commit must hold the whole table: it is the first, the last one failed, or somebody else changed what is held."""
+        self._held = asyncio.Event()
+        """Set with the first commit."""
         self._refused = False
         """Whether the data plane has frontends to try again."""
         self._told: frozenset[Refusal] = frozenset()
@@ -85,6 +90,7 @@ class Proxier:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._reporter.run())
                 group.create_task(self._program())
+                group.create_task(self._stand_by())
         finally:
             for end in ends:
                 end()
@@ -113,9 +119,10 @@ class Proxier:
         changed, self._changed = self._changed, set()
         changes = self._assembly.update({name: self._build(name) for name in changed})
         if self._whole:
-            changes = whole(self._assembly.table())
+            self._whole, changes = False, whole(self._assembly.table())
         refused = await self._dataplane.commit(changes)
-        self._whole, self._refused = False, bool(refused)
+        self._held.set()
+        self._refused = bool(refused)
         refusals = _worth_telling((*self._assembly.refusals(), *refused))
         self._tell(refusals)
         self._reporter.publish(Report(services, slices, refusals))
@@ -123,9 +130,35 @@ class Proxier:
     async def _recover(self, error: OSError) -> None:
         self._whole = True
         self._failures += 1
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (self._failures - 1))
+        delay = _delay(self._failures)
         log.warning("programming failed, trying the whole table again in %.1f s: %s", delay, error)
         await asyncio.sleep(delay)
+
+    async def _stand_by(self) -> None:
+        """Writes the table again when somebody else has changed it: at once, and where he insists later each time."""
+        await self._held.wait()
+        times, last = 0, -inf
+        while True:
+            try:
+                stranger = await self._dataplane.disturbed()
+            except OSError as error:
+                log.warning("changes by others are noticed with our own next one only: %s", error)
+                return
+            now = asyncio.get_running_loop().time()
+            times, last = (times + 1 if now - last < QUIET_SECONDS else 1), now
+            self._accuse(stranger)
+            self._whole = True
+            self._wake.set()
+            await asyncio.sleep(_delay(times))
+
+    def _accuse(self, stranger: Stranger) -> None:
+        """The log has the process; the Event has not, so that one who insists is counted."""
+        program = stranger.program or "another program"
+        log.warning("%s (pid %d) changed %s: it is written again", program, stranger.pid, stranger.where)
+        text = f"{program} changed {stranger.where}, which the service proxy keeps: it is written again"
+        for name in sorted(self._place.nodes):
+            if node := self._nodes.get(name):
+                self._recorder.note(NODE, node, "RulesetChanged", text)
 
     def _build(self, name: ServiceName) -> Part:
         service = self._services.get(name.name, name.namespace)
@@ -157,6 +190,11 @@ class Proxier:
             self._place = replace(self._place, zones=zones)
             self._changed.update(map(_name_of, self._services.list()))
             self._wake.set()
+
+
+def _delay(times: int) -> float:
+    """Seconds, the longer the more often something happened."""
+    return min(LONGEST_DELAY, FIRST_DELAY * (1 << min(times - 1, 10)))
 
 
 def _name_of(service: Service) -> ServiceName:

@@ -1,39 +1,55 @@
-"""Who else changes the ruleset: the kernel's notices of new generations."""
+"""Who else changes the ruleset: the kernel's notices of other programs' commits."""
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import socket
 import struct
 from typing import Final, Self
 
+import msgspec
+
 from pierhead.dataplane.netlink import DATAGRAM, SOL_NETLINK, refusal
-from pierhead.wire.listing import Generation, read_generation
+from pierhead.wire.listing import read_generation, table_of
 from pierhead.wire.netlink import Message, Protocol, parse
-from pierhead.wire.nftables import Kind
+from pierhead.wire.nftables import Kind, Table
 
 NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES = 1, 7
 SO_ATTACH_FILTER = 26
 _FILTER: Final = struct.Struct("HBBI")
-_LOAD_HALF, _EQUAL, _RETURN = 0x28, 0x15, 0x06
-_KIND_AT: Final = 4
-"""Where the type stands in a message's header."""
+_LOAD_WORD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
+_PORT_AT: Final = 12
+"""Where a message's header has the port of the socket that made the change."""
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """What somebody else did at once."""
+
+    program: str = ""
+    """Its name as ``comm`` has it: 15 characters at most. Empty: it was not heard."""
+    pid: int = 0
+    """As the first pid namespace counts."""
+    tables: frozenset[Table] = frozenset()
+    """Those it changed anything in, without their comments."""
+    complete: bool = True
+    """False: notices were lost, and any table may have changed."""
 
 
 class RulesetWatch:
-    """Hears of every commit to any table of the namespace in which its socket was made, ours included: those are told apart by the
-    generation they made. The kernel prepares a notice of every single element as soon as anybody listens, which doubles the time of a
-    load of 100,000; so a watch begins after the load.
+    """Hears of every commit to any table of the namespace in which its socket was made, but for one's own.
+
+    The kernel prepares a notice of every single element as soon as anybody listens, which doubles the time of a load of 100,000; so
+    nothing is heard until ``begin``, which belongs after the load.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         """Takes over ``connection``, a netlink socket for netfilter."""
         self._socket = connection
+        self._tables: set[Table] = set()
+        """Of a commit whose generation, which ends its notices, has not come yet."""
         connection.setblocking(False)
-        connection.bind((0, 0))
-        _only(connection, Kind.NEWGEN)
-        connection.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
 
     @classmethod
     def open(cls) -> Self:
@@ -47,13 +63,24 @@ class RulesetWatch:
         except OSError as error:
             raise refusal(error.errno or 0, "the ruleset's notices") from error
 
-    def fileno(self) -> int:
-        """To be waited for: readable when there is a notice."""
-        return self._socket.fileno()
+    def begin(self, own: int) -> None:
+        """Hears from now on. ``own``: the port of the socket whose commits are not told."""
+        self._socket.bind((0, 0))
+        _all_but(self._socket, own)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
 
-    def read(self) -> list[Generation]:
-        """The notices that have come, without waiting. A gap in their numbers: some were lost."""
-        found: list[Generation] = []
+    async def wait(self) -> None:
+        """Until there is something to read."""
+        loop, there = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._socket, there.set)
+        try:
+            await there.wait()
+        finally:
+            loop.remove_reader(self._socket)
+
+    def read(self) -> list[Commit]:
+        """The commits of which all notices have come, without waiting."""
+        found: list[Commit] = []
         while True:
             try:
                 data = self._socket.recv(DATAGRAM)
@@ -62,8 +89,21 @@ class RulesetWatch:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise refusal(error.errno or 0, "the ruleset's notices") from error
+                found.append(Commit(complete=False))
                 continue
-            found += [read_generation(notice) for _, notice in parse(data) if isinstance(notice, Message)]
+            for _, notice in parse(data):
+                if isinstance(notice, Message):
+                    found += self._take(notice)
+
+    def _take(self, notice: Message) -> list[Commit]:
+        if notice.kind != Kind.NEWGEN:
+            table = table_of(notice)
+            if table is not None:
+                self._tables.add(table)
+            return []
+        made = read_generation(notice)
+        tables, self._tables = frozenset(self._tables), set()
+        return [Commit(made.program, made.pid, tables)]
 
     def close(self) -> None:
         self._socket.close()
@@ -75,13 +115,13 @@ class RulesetWatch:
         self.close()
 
 
-def _only(connection: socket.socket, kind: int) -> None:
-    """Lets the kernel drop every other message before it is queued: the notices of one load would overrun the buffer.
+def _all_but(connection: socket.socket, port: int) -> None:
+    """Lets the kernel drop the notices of one's own changes before they are queued: those of one load would overrun the buffer.
 
     A classic BPF program, which loads in network byte order what the header has in the host's.
     """
-    loaded = int.from_bytes(struct.pack("=H", kind), "big")
-    steps = ((_LOAD_HALF, 0, 0, _KIND_AT), (_EQUAL, 0, 1, loaded), (_RETURN, 0, 0, 0xFFFFFFFF), (_RETURN, 0, 0, 0))
+    loaded = int.from_bytes(struct.pack("=I", port), "big")
+    steps = ((_LOAD_WORD, 0, 0, _PORT_AT), (_EQUAL, 0, 1, loaded), (_RETURN, 0, 0, 0), (_RETURN, 0, 0, 0xFFFFFFFF))
     program = ctypes.create_string_buffer(b"".join(_FILTER.pack(*step) for step in steps))
     described = struct.pack("HP", len(steps), ctypes.addressof(program))
     connection.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)

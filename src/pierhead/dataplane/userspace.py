@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from random import Random
 
 from pierhead.dataplane.balancer import Balancer
+from pierhead.dataplane.dataplane import Stranger
 from pierhead.dataplane.holders import Holders
 from pierhead.dataplane.listener import Listener, Served
 from pierhead.dataplane.poller import Poller
@@ -61,6 +62,11 @@ class Userspace:
             if count % BATCH == 0:
                 await asyncio.sleep(0)
         return await self._refusals()
+
+    async def disturbed(self) -> Stranger:
+        """Never: nobody reaches into a process."""
+        never: asyncio.Future[Stranger] = asyncio.get_running_loop().create_future()
+        return await never
 
     async def close(self) -> None:
         for listener in self._listeners.values():

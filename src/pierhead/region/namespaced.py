@@ -12,6 +12,7 @@ from typing import Final
 from pierhead.api.network import Network, Range
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
+from pierhead.dataplane.ruleset_watch import RulesetWatch
 from pierhead.errors import KernelError, ObjectExists, UsageError
 from pierhead.forwarding.nftlayout import Ground
 from pierhead.forwarding.place import Place
@@ -41,7 +42,8 @@ class Namespaced:
         return self._network
 
     def dataplane(self, place: Place, owner: str) -> Nftables:
-        return Nftables([ground(self._network, owner)], self._namespace.open(Protocol.NETFILTER))
+        watch = self._namespace.within(RulesetWatch.open)
+        return Nftables([ground(self._network, owner)], self._namespace.open(Protocol.NETFILTER), watch)
 
     def pods(self, node: str) -> Apart:
         """The pod network of one node; it ends with the region."""

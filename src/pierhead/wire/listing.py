@@ -136,6 +136,14 @@ def read_generation(message: Message) -> Generation:
     return Generation(number(_need(found, 1)), number(found.get(2, b"")), string(found.get(3, b"")))
 
 
+def table_of(message: Message) -> Table | None:
+    """The table that a notice of anything but a generation is about; None: one of a family that we know nothing of."""
+    try:
+        return Table(_family(message), string(_need(_terms(message), 1)))
+    except AnswerMalformed:
+        return None
+
+
 def _terms(message: Message) -> dict[int, bytes]:
     return attributes(message.body[4:])
 
