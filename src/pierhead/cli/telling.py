@@ -21,7 +21,8 @@ from pierhead.forwarding.nftwalk import Address, Fate, Sent, Step, Unwalkable, f
 from pierhead.forwarding.nftwords import words
 from pierhead.forwarding.place import Place
 from pierhead.forwarding.table import ForwardingTable, Refusal, ServiceName
-from pierhead.forwarding.trace import Packet, trace
+from pierhead.forwarding.trace import Packet, rule_at, trace
+from pierhead.node.wiring import UPLINK
 from pierhead.wire.expressions import RETURN
 from pierhead.wire.nftables import Chain
 
@@ -71,27 +72,30 @@ class _Telling:
         packet = self._packet
         here = f" ({packet.source})" if packet.source not in self._sender.name else ""
         lines = [f"{packet.protocol} from {self._sender.name}{here} to {_socket(packet.address, packet.port)}"]
-        lines += ["what the Services ask for:", *_indented([*self._said.why, *self._slices()])]
+        lines += ["what the Services ask for:", *_indented([*self._said.why, *self._behind()])]
         found = self._in_userspace() if kernel is None else self._in_kernel(kernel)
         return Account([*lines, *found.lines], found.differs, found.step)
 
-    def _slices(self) -> Iterator[str]:
-        """Of a Service that leads nowhere: what there is behind it."""
-        rule_of = {str(key.service): key.service for key in self._table.backends}
-        service = next(
-            (rule_of[name] for name in rule_of if self._said.why[-1].startswith(f"Service {name} has ")), None
-        )
-        if service is None:
+    def _behind(self) -> Iterator[str]:
+        """What there is behind a Service that leads nowhere."""
+        rule = rule_at(self._table, self._packet, self._place)
+        if rule is None or self._said.verdict == "forward":
             return
-        own = [found for found in self._seen.slices if (found.metadata.namespace, found.service) == service]
+        name = rule.key.service
+        own = [found for found in self._seen.slices if (found.metadata.namespace, found.service) == name]
         ends = [end for found in own for end in found.endpoints or ()]
-        ready = sum(1 for end in ends if end.conditions.ready is not False)
-        yield (
-            f"its EndpointSlices name {len(ends)} endpoints, {ready} of them ready"
-            if ends
-            else "its selector finds no pod"
-        )
-        yield from (found.message for found in self._refusals if found.service == service)
+        if ends:
+            ready = sum(1 for end in ends if end.conditions.ready is not False)
+            yield f"its EndpointSlices name {len(ends)} endpoints, {ready} of them ready"
+        else:
+            service = self._seen.service(*name)
+            chosen = ",".join(f"{key}={value}" for key, value in service.spec.selector.items()) if service else ""
+            yield (
+                f"its selector {chosen} finds no pod"
+                if chosen
+                else "it has no selector, and nobody wrote endpoints for it"
+            )
+        yield from (found.message for found in self._refusals if found.service == name)
 
     # -- carried by a proxy in userspace
 
@@ -99,7 +103,7 @@ class _Telling:
         """There are sockets and no rules: one that nobody opened refuses."""
         packet, said = self._packet, self._said
         lines = ["no rules of the kernel are read: in loopback mode a proxy in userspace carries the traffic"]
-        if self._sender.link and ip_address(packet.address) in LOOPBACK:
+        if self._sender.link == UPLINK and ip_address(packet.address) in LOOPBACK:
             return Account([*lines, "dropped: addresses of 127.0.0.0/8 never leave a machine"])
         refused = [told for found in self._seen.proxies for told in found.status.refusals]
         for one in refused:
@@ -178,7 +182,7 @@ class _Telling:
             return self._passes(str(fate.destination))
         word = {"reject": "refused", "drop": "dropped"}[fate.verdict]
         last = fate.why[-1] if fate.why else None
-        if last and last.chain == "guard-pre" and self._sender.link:
+        if last and any(looked.there == "uplinks" and looked.found for looked in last.looked):
             return f"{word} at the uplink: cluster IPs and pods are reachable from within only"
         if self._said.verdict == fate.verdict:
             return f"{word}: {self._said.why[-1]}"

@@ -53,16 +53,17 @@ class Trace(msgspec.Struct, frozen=True):
 
 def trace(table: ForwardingTable, packet: Packet, place: Place) -> Trace:
     """Walks the packet through the table as the proxy at ``place`` holds it."""
-    frontend = Frontend(packet.protocol, packet.address, packet.port)
-    rule = table.rules.get(frontend)
-    if rule is not None:
-        return _serve(table, packet, place, rule)
-    if packet.address == place.network.node_address:
+    rule = rule_at(table, packet, place)
+    return _unserved(table, packet, place) if rule is None else _serve(table, packet, place, rule)
+
+
+def rule_at(table: ForwardingTable, packet: Packet, place: Place) -> Rule | None:
+    """The rule of the frontend that the packet goes to; a node port comes last."""
+    rule = table.rules.get(Frontend(packet.protocol, packet.address, packet.port))
+    if rule is None and packet.address == place.network.node_address:
         family: Family = "IPv6" if ":" in packet.address else "IPv4"
-        rule = table.rules.get(Frontend(packet.protocol, ANY_NODE_ADDRESS[family], packet.port))
-        if rule is not None:
-            return _serve(table, packet, place, rule)
-    return _unserved(table, packet, place)
+        return table.rules.get(Frontend(packet.protocol, ANY_NODE_ADDRESS[family], packet.port))
+    return rule
 
 
 def _unserved(table: ForwardingTable, packet: Packet, place: Place) -> Trace:
