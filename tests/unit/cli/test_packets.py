@@ -1,0 +1,122 @@
+"""From the question of ``pierhead trace`` to a packet, or to one clear line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from forwarded import NETWORK, NODE, cluster_ip, endpoint, pod, service, slice_of
+from pierhead.api.views import Node, Pod, ProxyStatus
+from pierhead.cli.packets import Question, Seen, packet_of, place_of, sender_of
+from pierhead.errors import UsageError
+from pierhead.forwarding.trace import Packet
+
+MACHINE = "127.67.0.250"
+PORTS = [{"name": "http", "port": 8080}, {"name": "dns", "port": 53, "protocol": "UDP"}]
+
+
+def a_pod(name: str, address: str = "", *, node: str = "node-a") -> Pod:
+    status = {"podIP": address, "podIPs": [{"ip": address}]} if address else {}
+    tree = {"metadata": {"namespace": "default", "name": name}, "spec": {"nodeName": node}, "status": status}
+    return msgspec.convert(tree, Pod)
+
+
+def a_node(name: str, address: str, zone: str) -> Node:
+    labels = {"topology.kubernetes.io/zone": zone}
+    tree = {
+        "metadata": {"name": name, "labels": labels},
+        "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+    }
+    return msgspec.convert(tree, Node)
+
+
+SEEN = Seen(
+    replace(NETWORK, mode="namespace", machine_address=MACHINE),
+    [service(ports=PORTS), service("bare", clusterIP="None")],
+    [slice_of("web", endpoint(1))],
+    [a_pod("p", pod(1)), a_pod("q", pod(2), node="node-b"), a_pod("waiting")],
+    [a_node("node-a", NODE, "z1"), a_node("node-b", "127.67.0.251", "z2")],
+    [msgspec.convert({"metadata": {"name": name}, "status": {"nodes": [name]}}, ProxyStatus) for name in ("node-a", "node-b")],
+)  # fmt: skip
+
+
+def asked(origin: str, target: str = "svc/web:http", protocol: str = "TCP", seen: Seen = SEEN) -> Packet:
+    question = Question(origin, target, "default", protocol)
+    return packet_of(seen, question, sender_of(seen, question))
+
+
+@pytest.mark.parametrize(
+    ("origin", "source"),
+    [
+        ("node", NODE),
+        ("node-b", "127.67.0.251"),
+        ("machine", MACHINE),
+        ("outside", "192.0.2.1"),
+        ("198.51.100.7", "198.51.100.7"),
+        ("p", pod(1)),
+        ("pod/p", pod(1)),
+        ("default/q", pod(2)),
+        (pod(2), pod(2)),
+    ],
+)
+def test_who_sends_it(origin: str, source: str) -> None:
+    assert asked(origin) == Packet(source, "TCP", cluster_ip(), 8080)
+
+
+def test_where_a_region_has_no_machine_of_its_own_it_is_the_node() -> None:
+    assert asked("machine", seen=replace(SEEN, network=NETWORK)).source == NODE
+
+
+@pytest.mark.parametrize(
+    ("target", "protocol", "address", "port"),
+    [
+        ("10.1.2.3:80", "TCP", "10.1.2.3", 80),
+        ("svc/web:8080", "TCP", cluster_ip(), 8080),
+        ("service/default/web:http", "TCP", cluster_ip(), 8080),
+        ("svc/web:dns", "UDP", cluster_ip(), 53),
+        ("svc/web:77", "TCP", cluster_ip(), 77),
+    ],
+)
+def test_where_it_goes(target: str, protocol: str, address: str, port: int) -> None:
+    assert asked("node", target, protocol) == Packet(NODE, protocol, address, port)
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "step"),
+    [
+        (("nobody", "10.0.0.1:80"), "there is no pod nobody in namespace default", "kubectl get pods"),
+        (("other/p", "10.0.0.1:80"), "there is no pod p in namespace other", "kubectl get pods"),
+        (("waiting", "10.0.0.1:80"), "pod default/waiting has no address yet", "kubectl describe pod waiting"),
+        (("node", "10.0.0.1"), '"10.0.0.1" names no port', "pierhead trace"),
+        (("node", ":80"), '":80" names no port', "pierhead trace"),
+        (("node", "10.0.0.1:"), '"10.0.0.1:" names no port', "pierhead trace"),
+        (("node", "10.0.0:80"), '"10.0.0" is no address and no Service', "svc/my-service"),
+        (("node", "10.0.0.1:http"), '"http" is no port number', "1 to 65535"),
+        (("node", "10.0.0.1:65536"), '"65536" is no port number', "1 to 65535"),
+        (("node", "[fd00::1]:80"), "the node has no IPv6 here", "IPv4 alone"),
+        (("node", "svc/none:80"), "there is no Service none in namespace default", "kubectl get services"),
+        (("node", "svc/bare:80"), "Service bare has no cluster IP", "endpoints"),
+        (("node", "svc/web:dns"), "port dns of Service web is UDP", "--udp"),
+        (("node", "svc/web:none"), '"none" is no port number', "its name"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_one_clear_line(question: tuple[str, str], said: str, step: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        asked(*question)
+    assert str(refused.value).startswith(said)
+    assert step in refused.value.hint
+
+
+def test_the_proxy_is_that_of_the_senders_node() -> None:
+    here, there = (place_of(SEEN, sender_of(SEEN, Question(name, "", "default", "TCP"))) for name in ("p", "q"))
+    assert (set(here.nodes), set(here.zones), here.network.node_address) == ({"node-a"}, {"z1"}, NODE)
+    assert (set(there.nodes), set(there.zones), there.network.node_address) == ({"node-b"}, {"z2"}, "127.67.0.251")
+
+
+def test_the_api_is_known_by_its_own_service() -> None:
+    ports: Any = [{"name": "https", "protocol": "TCP", "port": 6443}]
+    seen = replace(SEEN, slices=[slice_of("kubernetes", endpoint(9), ports=ports)])
+    assert place_of(seen, sender_of(seen, Question("p", "", "default", "TCP"))).api == {(pod(9), 6443)}

@@ -1,0 +1,197 @@
+"""What ``pierhead trace`` tells of a packet: the rules on its way, where it ends, and what differs."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from compiled import GROUND, Kernel
+from forwarded import NETWORK, NODE, VIP, cluster_ip, endpoint, pod, service, slice_of, table_of
+from pierhead.api.views import EndpointSlice, ProxyStatus, Service
+from pierhead.cli.packets import Question, Seen, packet_of, place_of, sender_of
+from pierhead.cli.telling import Account, account
+from pierhead.cli.telling import Kernel as Told
+from pierhead.forwarding.nftmodel import Ruleset
+from pierhead.wire.instructions import Unknown
+from pierhead.wire.nftables import Base, Chain, Family, Hook, Table
+from unit.cli.test_packets import MACHINE, a_node, a_pod
+
+FLOATING = (ip_network(f"{VIP}/32"),)
+NETWORKED = replace(NETWORK, machine_address=MACHINE, floating_ranges=FLOATING)
+"""With addresses of loopback, as all of these tests; who carries the traffic is told by the kernel that is given."""
+UPLINKED = replace(GROUND, uplinks=("up0",), peers=(ip_network(MACHINE),), floating=FLOATING)
+WEB = service(type="LoadBalancer", ingress=[VIP], selector={"app": "web"}, loadBalancerSourceRanges=["198.51.100.0/24"])
+PODS = [a_pod("p", pod(1)), a_pod("q", pod(2))]
+BOTH = slice_of("web", endpoint(1), endpoint(2))
+
+
+def seen(*objects: Any) -> Seen:
+    slices = [found for found in objects if isinstance(found, EndpointSlice)]
+    services = [found for found in objects if isinstance(found, Service)]
+    return Seen(NETWORKED, services, slices, PODS, [a_node("node-a", NODE, "z1")], [])
+
+
+def kernel(*objects: Any) -> Kernel:
+    found = Kernel(UPLINKED)
+    found.hold(table_of(*objects))
+    return found
+
+
+def told(origin: str, target: str, found: Seen, held: Told | None) -> Account:
+    question = Question(origin, target, "default", "TCP")
+    sender = sender_of(found, question)
+    return account(found, sender, packet_of(found, question, sender), place_of(found, sender), held)
+
+
+def of(origin: str, target: str, *objects: Any) -> Account:
+    """Where the kernel holds what it should."""
+    return told(origin, target, seen(*objects), Told(UPLINKED, kernel(*objects).rules))
+
+
+GOES = f"goes to pod default/p {pod(1)}:9376 or pod default/q {pod(2)}:9376"
+
+
+@pytest.mark.parametrize(
+    ("origin", "target", "verdict"),
+    [
+        ("p", "svc/web:http", GOES),
+        ("machine", "svc/web:8080", f"{GOES}, and sees the node as its client"),
+        ("outside", f"{cluster_ip()}:8080", "dropped at the uplink: cluster IPs and pods are reachable from within only"),
+        ("outside", f"{pod(1)}:9376", "dropped at the uplink: cluster IPs and pods are reachable from within only"),
+        ("outside", f"{VIP}:8080", "dropped: 192.0.2.1 lies in none of loadBalancerSourceRanges"),
+        ("198.51.100.7", f"{VIP}:8080", f"{GOES}, and sees the node as its client"),
+        ("p", f"{VIP}:81", "refused: no Service has TCP port 81 of this address"),
+        ("p", f"{cluster_ip()}:81", f"refused: {cluster_ip()} is a cluster IP without TCP port 81"),
+        ("p", f"{cluster_ip(77)}:80", f"dropped: no Service has this address: {cluster_ip(77)} lies in the service range"),
+        ("p", f"{pod(2)}:9376", f"goes to pod default/q {pod(2)}:9376 itself: no Service is involved"),
+        ("p", f"{NODE}:22", "is for the node itself: no Service has TCP port 22 there"),
+        ("node", "203.0.113.9:80", "goes on to 203.0.113.9: no Service has TCP port 80 there"),
+    ],
+)  # fmt: skip
+def test_where_it_ends(origin: str, target: str, verdict: str) -> None:
+    found = of(origin, target, WEB, BOTH)
+    assert found.lines[-1] == verdict
+    assert not found.differs
+
+
+def test_a_line_for_each_rule_that_decides() -> None:
+    head, asked, web, choice, held, *steps, _ = of("p", "svc/web:http", WEB, BOTH).lines
+    assert head == f"TCP from pod default/p ({pod(1)}) to {cluster_ip()}:8080"
+    assert [asked, web, choice] == [
+        "what the Services ask for:",
+        "  default/web port http (cluster address, policy Cluster)",
+        "  one of 2 endpoints",
+    ]
+    assert held == "what the kernel holds, table ip pierhead:"
+    assert [step.partition(":")[0].strip() for step in steps] == ["services 2", "n2 1", "n2 1", "hide 4"]
+
+
+def test_of_many_endpoints_some_are_named() -> None:
+    ends = [endpoint(number) for number in range(1, 8)]
+    lines = of("q", "svc/web:http", WEB, slice_of("web", *ends)).lines
+    assert lines[-1].endswith(f"{pod(4)}:9376 or 3 more")
+    assert "  n7 1: 3 more" in lines
+
+
+@pytest.mark.parametrize(
+    ("objects", "behind"),
+    [
+        ((WEB,), "its selector app=web finds no pod"),
+        ((service(),), "it has no selector, and nobody wrote endpoints for it"),
+        ((WEB, slice_of("web", endpoint(1, ready=False))), "its EndpointSlices name 1 endpoints, 0 of them ready"),
+    ],
+)
+def test_of_a_service_that_leads_nowhere_it_is_said_what_is_behind_it(objects: Any, behind: str) -> None:
+    found = of("p", "svc/web:http", *objects)
+    assert found.lines[-1] == "refused: Service default/web has no usable endpoints"
+    assert f"  {behind}" in found.lines
+
+
+def test_an_endpoint_that_may_not_be_served_is_named() -> None:
+    lines = of("p", "svc/web:http", service(), slice_of("web", endpoint(1, addresses=["169.254.169.254"]))).lines
+    assert "  169.254.169.254 is a link-local, multicast or unspecified address" in lines
+
+
+def test_what_differs_is_named_with_what_was_wanted() -> None:
+    held = kernel(WEB, BOTH)
+    held.rules.sets["frontends"].elements.clear()
+    found = told("p", "svc/web:http", seen(WEB, BOTH), Told(UPLINKED, held.rules))
+    assert found.differs == "the kernel does something else than the Services ask for"
+    assert found.lines[-3:] == [
+        f"differs: frontends lacks {cluster_ip()} . tcp . 8080",
+        "refused by verdicts 5",
+        f"wanted: {GOES}",
+    ]
+
+
+def test_a_kernel_that_holds_nothing_of_ours() -> None:
+    found = told("p", "svc/web:http", seen(WEB, BOTH), Told(UPLINKED, Ruleset(kernel().rules.table)))
+    assert "differs: there is no chain nat-pre" in found.lines
+    assert found.differs
+
+
+def test_the_table_of_another_region_is_no_answer() -> None:
+    held = kernel(WEB, BOTH)
+    found = told("p", "svc/web:http", seen(WEB, BOTH), Told(replace(UPLINKED, owner="another"), held.rules))
+    assert found.differs == "the node's table is another region's"
+    assert found.step == "to give it up: nft delete table ip pierhead"
+
+
+def test_a_rule_that_nobody_knows_is_said_to_be_in_the_way() -> None:
+    held = kernel(WEB, BOTH)
+    held.rules.chains["guard-pre"].rules.insert(0, (Unknown("limit"),))
+    found = told("p", "svc/web:http", seen(WEB, BOTH), Told(UPLINKED, held.rules))
+    assert found.differs == "the kernel holds rules that are not ours"
+    assert "limit" in found.lines[-1]
+
+
+def test_other_tables_that_see_the_packet_are_named() -> None:
+    firewall = Chain(Table(Family.INET, "firewall"), "input", Base("filter", Hook.INPUT, 0))
+    found = told("p", "svc/web:http", seen(WEB, BOTH), Told(UPLINKED, kernel(WEB, BOTH).rules, (firewall,)))
+    assert "  chain input of table inet firewall sees these packets too, and is not followed here" in found.lines
+
+
+def test_without_the_kernels_table_the_rules_that_should_be_there_are_followed() -> None:
+    found = told("p", "svc/web:http", seen(WEB, BOTH), Told(UPLINKED, unread="only root may"))
+    assert "the kernel's table was not read: only root may" in found.lines
+    assert found.lines[-1] == GOES
+    assert any(line.startswith("  services 2: ") for line in found.lines)
+    assert not found.differs
+
+
+# -- loopback mode
+
+
+def carried(origin: str, target: str, *objects: Any) -> Account:
+    return told(origin, target, seen(*objects), None)
+
+
+def test_in_loopback_mode_there_is_no_table_to_read() -> None:
+    found = carried("p", "svc/web:http", WEB, BOTH)
+    assert "no rules of the kernel are read: in loopback mode a proxy in userspace carries the traffic" in found.lines
+    assert found.lines[-1] == GOES
+
+
+def test_a_proxy_in_userspace_cannot_be_silent() -> None:
+    said = carried("node", f"{cluster_ip(77)}:80", WEB, BOTH).lines[-1]
+    assert said.startswith("refused: no Service has this address")
+    assert said.endswith("; a proxy in the kernel would drop it silently")
+
+
+def test_addresses_of_loopback_are_for_this_machine_alone() -> None:
+    assert (
+        carried("outside", "svc/web:http", WEB, BOTH).lines[-1]
+        == "dropped: addresses of 127.0.0.0/8 never leave a machine"
+    )
+
+
+def test_what_the_proxy_cannot_serve_is_said_by_itself() -> None:
+    refusal = {"protocol": "TCP", "address": cluster_ip(), "port": 8080, "message": "port 8080 belongs to nginx"}
+    told_of = msgspec.convert({"metadata": {"name": "node-a"}, "status": {"refusals": [refusal]}}, ProxyStatus)
+    found = told("p", "svc/web:http", replace(seen(WEB, BOTH), proxies=[told_of]), None)
+    assert found.lines[-1] == "not carried: port 8080 belongs to nginx"
+    assert found.differs == "the proxy does not serve this"
