@@ -46,12 +46,16 @@ class Counted(Nftables):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.rewrites = 0
-        self.commits = 0
+        self.commits = self.failures = 0
 
     async def commit(self, changes: Any) -> Any:
         self.commits += 1
         self.rewrites += bool(changes) and isinstance(changes[0], Reset)
-        return await super().commit(changes)
+        try:
+            return await super().commit(changes)
+        except OSError:
+            self.failures += 1
+            raise
 
 
 class Scene:
@@ -162,5 +166,24 @@ def test_with_one_who_insists_it_does_not_fight(namespace: Namespace) -> None:
         # At once, and then 0.1, 0.2, 0.4 and 0.8 s later.
         assert 2 <= scene.dataplane.rewrites - before <= 5 < times
         await scene.mended()
+
+    play(namespace, scenario)
+
+
+def test_a_table_that_somebody_puts_in_its_place_is_left_alone_until_he_takes_it_away(namespace: Namespace) -> None:
+    async def scenario(scene: Scene) -> None:
+        theirs = 'table ip pierhead { comment "theirs"; chain c { accept; }; }'
+        namespace.nft(f"delete table ip pierhead; {theirs}")
+
+        async def refused() -> bool:
+            return scene.dataplane.failures > 0
+
+        await until(refused)
+        assert "accept" in namespace.nft("list", "table", "ip", "pierhead")
+        namespace.nft("delete", "table", "ip", "pierhead")
+        before = scene.dataplane.rewrites - scene.dataplane.failures
+        await scene.mended()
+        await asyncio.sleep(0.05)
+        assert scene.dataplane.rewrites - scene.dataplane.failures - before in (1, 2)
 
     play(namespace, scenario)

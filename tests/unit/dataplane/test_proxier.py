@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+import virtual
 from forwarded import HERE, cluster_ip, endpoint, pod, to_tree, zones
 from pierhead.api import Tree
 from pierhead.api.codec import stamp
@@ -19,10 +22,12 @@ from pierhead.client.events import Recorder
 from pierhead.client.informers import Informers
 from pierhead.client.inprocess import InProcess
 from pierhead.dataplane import proxier as module
+from pierhead.dataplane.dataplane import Stranger
 from pierhead.dataplane.memory import Memory
 from pierhead.dataplane.proxier import Proxier
 from pierhead.errors import ApiError
-from pierhead.forwarding.diff import Reset
+from pierhead.forwarding.diff import Change, Reset
+from pierhead.forwarding.place import Place
 from pierhead.forwarding.table import Frontend, Refusal, ServiceName
 from pierhead.forwarding.trace import Packet
 from pierhead.store.memory import MemoryStore
@@ -37,17 +42,30 @@ FRONTEND = Frontend("TCP", ADDRESS, 8080)
 class Stage:
     """A region without controllers or nodes, and one proxy."""
 
-    def __init__(self) -> None:
+    def __init__(self, dataplane: Memory | None = None) -> None:
         tokens = {"admin": ADMIN, "node": node_identity("node-a")}
         self.app = ApiServer(MemoryStore(stamp), HERE.network, tokens, Logs())
         self.admin = Client(InProcess(self.app, "admin"))
         self.node = Client(InProcess(self.app, "node"))
         self.informers = Informers(self.node)
-        self.dataplane = Memory(HERE)
+        self.dataplane = dataplane or Memory(HERE)
         self.recorder = Recorder(self.node, "service-proxy", "node-a")
         self.proxier = Proxier(
             self.node, self.informers, self.dataplane, HERE, name="node-a", store="store-1", recorder=self.recorder
         )
+
+    @asynccontextmanager
+    async def at_work(self, before: Callable[[Stage], Awaitable[None]] | None = None) -> AsyncIterator[None]:
+        """With the namespace ``default`` and what ``before`` makes, all roles running."""
+        await self.admin.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
+        if before:
+            await before(self)
+        async with asyncio.TaskGroup() as group:
+            roles = [group.create_task(role.run()) for role in (self.informers, self.recorder, self.proxier)]
+            yield
+            for role in roles:
+                role.cancel()
+        self.app.close()
 
     async def service(self, **spec: Any) -> Tree:
         ports = [{"name": "http", "port": 8080}]
@@ -69,6 +87,20 @@ class Stage:
         return {found.address for found in self.dataplane.trace(PACKET).endpoints}
 
 
+class Failing(Memory):
+    """The first eight commits fail; when it was tried."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.tried: list[float] = []
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Refusal]:
+        self.tried.append(asyncio.get_running_loop().time())
+        if len(self.tried) <= 8:
+            raise OSError("the kernel says no")
+        return await super().commit(changes)
+
+
 def play(
     scene: Callable[[Stage], Awaitable[None]], *, before: Callable[[Stage], Awaitable[None]] | None = None
 ) -> None:
@@ -76,15 +108,8 @@ def play(
 
     async def main() -> None:
         stage = Stage()
-        await stage.admin.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
-        if before:
-            await before(stage)
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            roles = [group.create_task(role.run()) for role in (stage.informers, stage.recorder, stage.proxier)]
+        async with asyncio.timeout(20), stage.at_work(before):
             await scene(stage)
-            for role in roles:
-                role.cancel()
-        stage.app.close()
 
     asyncio.run(main())
 
@@ -190,9 +215,71 @@ def test_after_a_failed_commit_the_next_one_is_the_whole_table(monkeypatch: pyte
             return await stage.endpoints() == {pod(1)}
 
         await until(programmed)
-        assert stage.dataplane.commits[0][0] == Reset()
+        assert [changes[:1] for changes in stage.dataplane.commits] == [(Reset(),)]
 
     play(scene)
+
+
+def test_a_commit_that_goes_on_failing_is_tried_ever_later() -> None:
+    """With virtual time, in which nothing else passes it."""
+
+    async def scenario() -> None:
+        failing = Failing(HERE)
+        stage = Stage(failing)
+        async with stage.at_work():
+            await stage.service()
+            await asyncio.sleep(60)
+            assert [round(later - at, 1) for at, later in pairwise(failing.tried[:9])] == [
+                0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0
+            ]  # fmt: skip
+            assert FRONTEND in failing.table.rules
+
+    virtual.run(scenario())
+
+
+def test_what_a_stranger_changed_is_written_again_at_once_and_said_of_the_node() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.admin.create(NODE, {"metadata": {"name": "node-a"}})
+        await stage.service()
+        await until(lambda: _holds(stage.dataplane, FRONTEND))
+        stage.dataplane.commits.clear()
+        stage.dataplane.strangers.put_nowait(Stranger("nft", 77, "table ip pierhead"))
+
+        async def written() -> bool:
+            return bool((await stage.admin.list(EVENT, "default")).items)
+
+        await until(written)
+        assert [changes[:1] for changes in stage.dataplane.commits] == [(Reset(),)]
+        assert FRONTEND in stage.dataplane.table.rules
+        (event,) = (await stage.admin.list(EVENT, "default")).items
+        assert event["involvedObject"]["kind"] == "Node"
+        text = "nft changed table ip pierhead, which the service proxy keeps: it is written again"
+        assert (event["reason"], event["message"]) == ("RulesetChanged", text)
+
+    play(scene)
+
+
+def test_a_stranger_who_insists_is_answered_ever_later_and_one_who_comes_back_another_day_at_once() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        async with stage.at_work():
+            await stage.service()
+            await asyncio.sleep(1)
+            stage.dataplane.commits.clear()
+            for _ in range(300):
+                stage.dataplane.strangers.put_nowait(Stranger("nft", 77, "table ip pierhead"))
+            await asyncio.sleep(20)
+            assert len(stage.dataplane.commits) == 9  # after 0, 0.1, 0.3, 0.7, 1.5, 3.1, 6.3, 11.3 and 16.3 s
+            while not stage.dataplane.strangers.empty():
+                stage.dataplane.strangers.get_nowait()
+            await asyncio.sleep(module.QUIET_SECONDS + 10)
+            stage.dataplane.commits.clear()
+            for _ in range(2):
+                stage.dataplane.strangers.put_nowait(Stranger("nft", 77, "table ip pierhead"))
+            await asyncio.sleep(0.2)
+            assert len(stage.dataplane.commits) == 2
+
+    virtual.run(scenario())
 
 
 async def _holds(dataplane: Memory, frontend: Frontend) -> bool:
