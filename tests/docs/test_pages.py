@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from docs.pages import TOOLS, Command, Folder, Machine, Manifest, Shell, Step, blocks, machine, steps
+from netns import network_namespace
+from pierhead.region import directory
 from running import PIERHEAD, ROOT, ranges, running
 
 PAGES = sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
@@ -31,6 +33,15 @@ def test_what_a_page_says_to_type_does_what_it_says(page: Path, tmp_path: Path) 
     apart = ranges(os.environ.get("PYTEST_XDIST_WORKER", "master"), part=20)
     with TemporaryDirectory(prefix="pierhead-page-") as path, machine(text, apart) as here:
         replay(list(steps(text)), here, Folder(Path(path), root_pods=here.root_pods), tmp_path / "d")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a network namespace for the node")
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs/guides/from-kubernetes.md"], ids=named)
+def test_it_does_so_for_root_too_whose_pods_are_in_namespaces(page: Path, tmp_path: Path) -> None:
+    with TemporaryDirectory(prefix="pierhead-page-") as path, network_namespace(mapped=False) as enter:
+        here = Machine(enter, options=["--network", "auto", "--allow-root-pods"], root_pods=True)
+        replay(list(steps(page.read_text())), here, Folder(Path(path), root_pods=True), tmp_path / "d")
+        assert directory.mode(tmp_path / "d") == "namespace"
 
 
 def replay(todo: list[Step], here: Machine, folder: Folder, data: Path) -> None:
