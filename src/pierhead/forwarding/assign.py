@@ -68,14 +68,11 @@ class Assignment:
         self._used.difference_update(self._retired)
         self._unused, self._retired = set(), []
 
-    def take(self, choice: Choice) -> Assigned:
-        """A free id: where there is no clash the same one in every process, so that sticky clients outlive a restart.
-
-        Raises:
-            OverflowError: no id is left.
-        """
+    def take(self, choice: Choice) -> Assigned | None:
+        """A free id: where there is no clash the same one in every process, so that sticky clients outlive a restart. None: there is
+        none left."""
         if len(self._used) >= IDS - 1:
-            raise OverflowError(f"{IDS - 1} choices at most")
+            return None
         found = crc32("/".join((*choice.key.service, *choice.key[1:], choice.policy)).encode()) % IDS
         while found in self._used or not found:
             found = (found + 1) % IDS
@@ -88,15 +85,10 @@ class Assignment:
         self._retired.append(held.id)
 
     def place(self, held: Assigned, wanted: Sequence[Endpoint]) -> None:
-        """It has these endpoints now, each once. Said once a sync.
+        """It has these endpoints now, each once and ``SLOTS`` at most. Said once a sync.
 
         Endpoints that stay keep their slots; the others fill the holes, newcomers and those from above the new end.
-
-        Raises:
-            OverflowError: there are more than slots.
         """
-        if len(wanted) > SLOTS:
-            raise OverflowError(f"{len(wanted)} endpoints, {SLOTS} at most")
         if held.endpoints:
             held.endpoints = self._placed(held, wanted)
         else:

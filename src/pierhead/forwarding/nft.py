@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pierhead.api.network import Range
-from pierhead.forwarding.assign import Assigned, Assignment, Choice
+from pierhead.forwarding.assign import SLOTS, Assigned, Assignment, Choice
 from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, SetBackends, SetRule
 from pierhead.forwarding.nftedit import Edits
 from pierhead.forwarding.nftlayout import (
@@ -24,6 +24,7 @@ from pierhead.forwarding.nftlayout import (
     FIRST_TERMS,
     HIDE,
     REFUSE,
+    TERMS,
     TERMS_SHIFT,
     Ground,
     Layout,
@@ -49,6 +50,11 @@ from pierhead.wire.expressions import jump
 from pierhead.wire.netlink import Message
 
 PROTOCOLS: Final[Mapping[str, int]] = {"TCP": 6, "UDP": 17}
+POLICIES: Final[tuple[Policy, ...]] = ("Cluster", "Local")
+NO_ROOM: Final = (
+    f"the kernel's rules have no room for it: {SLOTS:,} endpoints of one port, {TERMS - FIRST_TERMS:,} different numbers of endpoints"
+    " (times affinities), and half a million ports at most"
+)
 Flow: TypeAlias = tuple[bytes, int]
 """Address and port of one end of a UDP flow, as connection tracking has them."""
 _WORD: Final = struct.Struct("=I")
@@ -111,6 +117,8 @@ class Compiler:
         self._ports: dict[PortKey, _Port] = {}
         self._served: dict[Frontend, _Served] = {}
         self._terms: dict[Terms, int] = {}
+        self._lacking: set[Choice] = set()
+        """For which there was no room: they are refused."""
         self._sticky: set[int] = set()
         self._guards: dict[tuple[Range, ...], str] = {}
         self._affine: dict[int, int] = {}
@@ -129,6 +137,14 @@ class Compiler:
     def size(self) -> int:
         """Elements of the fullest set."""
         return max(self._assignment.occupied, len(self._served))
+
+    @property
+    def worn(self) -> bool:
+        """Whether somebody lacks what nobody uses any more: terms are not given back, and another compiler would have them."""
+        if not self._lacking:
+            return False
+        held = ((found, port.leading.affinity) for port in self._ports.values() for found in port.held.values())
+        return len({Terms(len(found.endpoints), affinity) for found, affinity in held}) < len(self._terms)
 
     def widen(self, capacity: int) -> None:
         """The sets shall have this much room: said before they are made. Elements know nothing of it."""
@@ -186,7 +202,7 @@ class Compiler:
         layout, served = self.layout, self._served.values()
         return {
             layout.endpoints.name: self._assignment.occupied,
-            layout.frontends.name: len(served),
+            layout.frontends.name: sum(1 for found in served if found.value),
             layout.strangers.name: sum(1 for found in served if found.stranger),
             layout.guarded.name: sum(1 for found in served if found.guard),
             layout.cluster_ips.name: len(self._cluster_ips),
@@ -240,6 +256,8 @@ class Compiler:
 
     def _choose(self, port: _Port, edits: Edits) -> None:
         """Gives ids and slots to the choices of a port that somebody leads to, and takes them from the others."""
+        if self._lacking:
+            self._lacking.difference_update(Choice(port.key, policy) for policy in POLICIES)
         cluster = local = False
         for rule in port.rules.values():
             local = local or rule.policy == "Local"
@@ -255,11 +273,20 @@ class Compiler:
             if held is not None:
                 self._release(port, policy, edits)
             return
-        if held is None:
-            held = port.held[policy] = self._assignment.take(Choice(port.key, policy))
-        before, affinity = held.endpoints, port.leading.affinity
+        affinity = port.leading.affinity
+        terms = Terms(len(endpoints), affinity)
+        number = self._terms.get(terms) or self._make(terms, edits)
+        if held is None and number:
+            held = self._assignment.take(Choice(port.key, policy))
+        if held is None or not number:
+            self._lacking.add(Choice(port.key, policy))
+            if held is not None:
+                self._release(port, policy, edits)
+            return
+        port.held[policy] = held
+        before = held.endpoints
         self._assignment.place(held, endpoints)
-        held.mark = self._number(Terms(len(endpoints), affinity), edits) << TERMS_SHIFT | held.id
+        held.mark = number << TERMS_SHIFT | held.id
         self._remember(held, before, affinity, edits)
 
     def _release(self, port: _Port, policy: Policy, edits: Edits) -> None:
@@ -278,11 +305,10 @@ class Compiler:
         elif had and not set(before) <= set(held.endpoints):
             edits.forgotten[held.id] = _sockets(held)
 
-    def _number(self, terms: Terms, edits: Edits) -> int:
-        """Of these terms, which have a chain from now on."""
-        known = self._terms.get(terms)
-        if known is not None:
-            return known
+    def _make(self, terms: Terms, edits: Edits) -> int:
+        """The number of new terms, which have a chain from now on; 0: there is no room for them."""
+        if terms.endpoints > SLOTS or len(self._terms) == TERMS - FIRST_TERMS:
+            return 0
         if terms.affinity and terms.affinity not in self._sticky:
             self._sticky.add(terms.affinity)
             edits.chains += self.layout.sticky_chain(terms.affinity)
@@ -338,16 +364,19 @@ class Compiler:
             self.refused.pop(frontend, None)
         if rule is None:
             return _NOTHING
+        cluster_ip = address if rule.scope == "cluster" else b""
         if frontend.protocol not in PROTOCOLS:
             why = f"{frontend.protocol} is not served by this proxy"
             self.refused[frontend] = Refusal(rule.key.service, *frontend, "ProtocolNotSupported", why)
-            return _NOTHING
+            return _Served(cluster_ip=cluster_ip) if cluster_ip else _NOTHING
+        if self._lacking and any(Choice(rule.key, policy) in self._lacking for policy in POLICIES):
+            self.refused[frontend] = Refusal(rule.key.service, *frontend, "NoRoom", NO_ROOM)
         hidden = HIDE if rule.scope != "cluster" and rule.policy == "Cluster" else 0
         return _Served(
             value=self._value(rule, "Cluster" if rule.short_circuit else rule.policy, hidden),
             stranger=self._value(rule, rule.policy, 0) if rule.short_circuit else 0,
             guard=self._guard(rule.sources, edits) if rule.sources else "",
-            cluster_ip=address if rule.scope == "cluster" else b"",
+            cluster_ip=cluster_ip,
         )
 
     def _value(self, rule: Rule, policy: Policy, hidden: int) -> int:

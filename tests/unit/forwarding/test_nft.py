@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from compiled import GROUND, INSIDE, Kernel
 from forwarded import NODE, OUTSIDE, VIP, cluster_ip, endpoint, pod, service, slice_of, table_of
+from pierhead.forwarding import nft
+from pierhead.forwarding.nftlayout import FIRST_TERMS
 from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable, Frontend, PortKey, Rule, ServiceName
 from pierhead.forwarding.trace import Packet, trace
 
@@ -210,3 +214,54 @@ def test_an_endpoint_that_is_no_pod_sees_the_node() -> None:
     elsewhere = Endpoint("192.0.2.77", 80)
     kernel.hold(one(Backends((elsewhere,), (), (elsewhere,))))
     assert all(fate.masquerade for fate in kernel.fates(Packet(pod(20), "TCP", cluster_ip(), 8080)))
+
+
+def crowd(numbers: Iterable[int]) -> ForwardingTable:
+    """Services with so many endpoints each."""
+    rules, found = {}, {}
+    for number in numbers:
+        key = KEY._replace(service=ServiceName("default", f"web{number}"))
+        rules[Frontend("TCP", cluster_ip(), number)] = Rule(key, "cluster", "Cluster")
+        found[key] = Backends(tuple(Endpoint(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", 80) for n in range(number)))
+    return ForwardingTable(rules, found)
+
+
+def test_what_has_no_room_is_refused_and_the_rest_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nft, "TERMS", FIRST_TERMS + 3)
+    kernel = Kernel()
+    kernel.hold(crowd([1, 2, 3, 4]))
+    assert [(refusal.service.name, refusal.reason) for refusal in kernel.compiler.refused.values()] == [
+        ("web4", "NoRoom")
+    ]
+    assert [fate.verdict for fate in kernel.fates(Packet(pod(9), "TCP", cluster_ip(), 4))] == ["reject"]
+    assert {fate.verdict for fate in kernel.fates(Packet(pod(9), "TCP", cluster_ip(), 3))} == {"forward"}
+    assert not kernel.compiler.worn
+
+
+def test_terms_that_nobody_uses_make_room_in_another_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nft, "TERMS", FIRST_TERMS + 3)
+    kernel = Kernel()
+    for table in (crowd([1, 2, 3]), crowd([2, 3]), crowd([2, 3, 4])):
+        kernel.hold(table)
+    assert kernel.compiler.worn
+    fresh = Kernel()
+    fresh.hold(kernel.compiler.table())
+    assert not fresh.compiler.refused
+    assert not fresh.compiler.worn
+
+
+def test_a_service_without_room_is_served_when_it_has_fewer_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nft, "SLOTS", 3)
+    kernel = Kernel()
+    kernel.hold(one(backends(1, 2, 3, 4)))
+    assert list(kernel.compiler.refused) == [FRONTEND]
+    kernel.hold(one(backends(1, 2, 3)))
+    assert not kernel.compiler.refused
+    agree(kernel, one(backends(1, 2, 3)))
+
+
+def test_thousands_of_endpoints_are_a_choice_like_any_other() -> None:
+    kernel = Kernel()
+    kernel.hold(crowd([5000]))
+    met = {fate.destination for fate in kernel.fates(Packet(pod(9), "TCP", cluster_ip(), 5000))}
+    assert len(met) == 5000
