@@ -6,7 +6,7 @@ import base64
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import get_args
 
@@ -85,17 +85,20 @@ def keep_mode(directory: Path, mode: Mode) -> None:
     try:
         (directory / MODE).write_text(mode)
     except OSError as error:
-        raise UsageError(f"cannot write in {directory}: {error.strerror}", "choose another with --data-dir DIR") from error
+        raise UsageError(
+            f"cannot write in {directory}: {error.strerror}", "choose another with --data-dir DIR"
+        ) from error
 
 
 @contextmanager
 def undone_if_refused(beginning: Beginning | None) -> Iterator[None]:
-    """A region that cannot start is no reason to leave half of one behind."""
+    """A region that cannot start is no reason to leave half of one behind. Why it cannot is what has to be said, whatever stays."""
     try:
         yield
     except UsageError:
         if beginning:
-            beginning.undo()
+            with suppress(OSError):
+                beginning.undo()
         raise
 
 

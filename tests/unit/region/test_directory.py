@@ -43,6 +43,14 @@ def test_a_beginning_that_is_undone_leaves_what_was_there_and_nothing_else(tmp_p
     assert [*tmp_path.iterdir()] == [tmp_path / "empty"]
 
 
+def test_what_somebody_else_has_put_there_meanwhile_stays_and_the_reason_is_said(tmp_path: Path) -> None:
+    begun = directory.prepare(tmp_path / "a" / "b")
+    (tmp_path / "a" / "theirs").touch()
+    with pytest.raises(UsageError, match="the reason"), directory.undone_if_refused(begun):
+        raise UsageError("the reason")
+    assert [*(tmp_path / "a").iterdir()] == [tmp_path / "a" / "theirs"]
+
+
 def test_where_a_region_is_nothing_is_to_be_undone(tmp_path: Path) -> None:
     (tmp_path / "lock").touch()
     assert directory.prepare(tmp_path) is None
