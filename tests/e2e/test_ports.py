@@ -16,6 +16,7 @@ from netns import ORDINARY, network_namespace
 from running import PIERHEAD, ROOT, Region, running
 
 LINE = "sysctl net.ipv4.ip_unprivileged_port_start=80"
+SAID = "jsonpath={.status.conditions[?(@.type=='Programmed')].message}"
 ASK = 'exec 3<>"/dev/tcp/$0/80" && echo hi >&3 && head -c 12 <&3'
 
 
@@ -48,8 +49,12 @@ def test_an_ordinary_user_is_told_the_line_that_allows_port_80_and_it_does(tmp_p
         assert any(line.endswith(f"below 1024 need: {LINE}") for line in region.lines)
         assert eventually(lambda: why_not(region), "an Event").endswith(f":80 needs root, or: {LINE}")
         assert answered(region) == ""
+        wait = ("wait", "--for=condition=Programmed", "service/my-service")
+        assert "condition not met" in region.kubectl_result(*wait, "--timeout=0").stderr
+        assert f"needs root, or: {LINE}" in region.kubectl("get", "service", "my-service", "-o", SAID)
         subprocess.run([*enter, *LINE.split()], env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}, check=True)
-        assert eventually(lambda: answered(region), "an answer at port 80").split()[1] == "9376"
+        region.kubectl(*wait, "--timeout=20s")
+        assert answered(region).split()[1] == "9376"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another account")
