@@ -137,12 +137,13 @@ class Nftables:
             self._rewrite(changes[1:])
             return
         steps = [compiler.take(changes) for compiler in self._compilers]
-        if self._generation is None or (not changes and self._generation != self._ask() and self._altered()):
+        unknown = self._generation is None or (not changes and self._generation != self._ask() and self._altered())
+        if unknown or any(compiler.worn for compiler in self._compilers):
             self._rewrite_all()
             return
         try:
             self._transact([message for step in steps for message in step.messages])
-        except NoRoom:
+        except (NoRoom, MessageTooLong):
             self._rewrite_all()
         else:
             self._after(steps)
@@ -305,11 +306,9 @@ def _compiled(ground: Ground, changes: Sequence[Change]) -> tuple[Compiler, Step
     """A compiler with room for twice as much as there is."""
     compiler = Compiler(ground)
     step = compiler.take(changes)
-    if compiler.size * 2 <= ground.capacity:
-        return compiler, step
-    capacity = 1 << (compiler.size * 2).bit_length()
-    compiler = Compiler(replace(ground, capacity=capacity))
-    return compiler, compiler.take(changes)
+    if compiler.size * 2 > ground.capacity:
+        compiler.widen(1 << (compiler.size * 2).bit_length())
+    return compiler, step
 
 
 def _pieces(messages: Sequence[Message]) -> Iterator[list[Message]]:
