@@ -1,0 +1,134 @@
+"""``pierhead trace``: the way of a packet, by what the Services ask for and by what the kernel holds."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from e2e.backends import Namespace, eventually, pod, service
+from e2e.test_namespace import APP, AS_ROOT, NODE, Machine, machine
+from netns import ORDINARY, network_namespace
+from running import PIERHEAD, Region
+
+UPLINK = "dropped at the uplink: cluster IPs and pods are reachable from within only"
+
+
+def traced(kubeconfig: Path, *words: str, enter: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    command = [*enter, str(PIERHEAD), "trace", "--kubeconfig", str(kubeconfig), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def told(here: Machine, *words: str) -> list[str]:
+    """What is said where everything is as it should be."""
+    done = traced(here.region.kubeconfig, *words, enter=here.enter)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+@AS_ROOT
+def test_the_way_from_a_pod_from_the_node_from_the_machine_and_from_outside(tmp_path: Path) -> None:
+    with machine(tmp_path / "d") as here:
+        cluster_ip, floating = (
+            here.shown("web", ".spec.clusterIP"),
+            here.shown("web", ".status.loadBalancer.ingress[0].ip"),
+        )
+        node_port = here.shown("web", ".spec.ports[0].nodePort")
+        eventually(lambda: here.ask(cluster_ip, 80).startswith(("p", "q")), "an answer")
+        for origin in ("p", "node", "machine"):
+            *_, verdict = told(here, "--from", origin, "svc/web:80")
+            assert verdict.startswith("goes to pod default/"), verdict
+            assert "pod default/p 10.244." in verdict
+            assert "pod default/q 10.244." in verdict
+        _, _, asked, _, held, *steps, _ = told(here, "--from", "p", "svc/web:80")
+        assert asked == "  default/web port 80 (cluster address, policy Cluster)"
+        assert held == "what the kernel holds, table ip pierhead:"
+        assert [step.split(":")[0].strip() for step in steps[:3]] == ["services 2", "n2 1", "n2 1"]
+        for target in (f"{floating}:80", f"{NODE}:{node_port}"):
+            assert told(here, "--from", "outside", target)[-1].startswith("goes to pod default/")
+        assert told(here, "--from", "outside", f"{cluster_ip}:80")[-1] == UPLINK
+        assert told(here, "10.96.77.77:80")[-1].startswith("dropped: no Service has this address")
+        assert told(here, f"{cluster_ip}:81")[-1] == f"refused: {cluster_ip} is a cluster IP without TCP port 81"
+        here.apply(service("alone", [{"port": 80}], {"app": "nobody"}))
+        here.region.kubectl("wait", "--for=condition=Programmed", "service/alone", "--timeout=30s")
+        assert told(here, "svc/alone:80")[-1] == "refused: Service default/alone has no usable endpoints"
+
+
+@AS_ROOT
+def test_an_element_that_a_stranger_deleted_is_found_and_named(tmp_path: Path) -> None:
+    """In a copy of the node's table, which nobody mends."""
+    with machine(tmp_path / "d") as here, network_namespace(mapped=False) as copy:
+        cluster_ip = here.shown("web", ".spec.clusterIP")
+        eventually(lambda: here.ask(cluster_ip, 80).startswith(("p", "q")), "an answer")
+        table = subprocess.run([*here.node, "nft", "list", "table", "ip", "pierhead"], capture_output=True, check=True)
+        subprocess.run([*copy, "nft", "-f", "-"], input=table.stdout, check=True)
+        kubeconfig = beside(here.region, tmp_path / "copy", copy)
+        done = traced(kubeconfig, "svc/web:80", enter=here.enter)
+        assert done.returncode == 0, done.stdout + done.stderr
+        element = ["delete", "element", "ip", "pierhead", "frontends", "{", cluster_ip, ".", "tcp", ".", "80", "}"]
+        subprocess.run([*copy, "nft", *element], check=True)
+        done = traced(kubeconfig, "svc/web:80", enter=here.enter)
+        assert done.returncode == 1
+        assert f"differs: frontends lacks {cluster_ip} . tcp . 80" in done.stdout.splitlines()
+        assert "\nwanted: goes to pod default/" in done.stdout
+        assert done.stderr.startswith("pierhead: the kernel does something else than the Services ask for\n")
+
+
+def beside(region: Region, directory: Path, namespace: Sequence[str]) -> Path:
+    """The region's kubeconfig in a directory in which its node seems to be in this namespace."""
+    (directory / "network").mkdir(parents=True)
+    (directory / "network" / "node").symlink_to(f"/proc/{namespace[-1]}/ns/net")
+    kubeconfig = directory / "kubeconfig"
+    kubeconfig.write_text(region.kubeconfig.read_text())
+    return kubeconfig
+
+
+@AS_ROOT
+def test_who_may_not_read_the_kernels_table_is_told_so_and_what_should_stand_there(tmp_path: Path) -> None:
+    with machine(tmp_path / "d") as here:
+        done = traced(here.region.kubeconfig, "svc/web:80", enter=[*here.enter, *ORDINARY])
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "the kernel's table was not read: only root may: sudo pierhead trace --kubeconfig FILE …" in done.stdout
+        assert done.stdout.splitlines()[-1].startswith("goes to pod default/")
+        moved = tmp_path / "kubeconfig"
+        moved.write_text(here.region.kubeconfig.read_text())
+        done = traced(moved, "svc/web:80", enter=here.enter)
+        assert "the kernel's table was not read: the region runs elsewhere" in done.stdout
+
+
+def test_in_loopback_mode_there_is_no_table_of_the_kernels(home: Namespace) -> None:
+    home.create("pods", pod("p", 9376, APP))
+    home.create("services", service("web", [{"port": 8080, "targetPort": 9376}], APP))
+    home.wait_endpoints("web", 1)
+    done = traced(home.region.kubeconfig, "-n", home.name, "--from", "p", "svc/web:8080")
+    assert done.returncode == 0, done.stderr
+    *_, why, verdict = done.stdout.splitlines()
+    assert why == "no rules of the kernel are read: in loopback mode a proxy in userspace carries the traffic"
+    assert verdict.startswith(f"goes to pod {home.name}/p 127.")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("10.0.0.1",), 'pierhead: "10.0.0.1" names no port'),
+        (("--from", "nobody", "10.0.0.1:80"), "pierhead: there is no pod nobody in namespace default"),
+        (("svc/none:80",), "pierhead: there is no Service none in namespace default"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_the_next_step(region: Region, words: Sequence[str], said: str) -> None:
+    done = traced(region.kubeconfig, *words)
+    first, second = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert first.startswith(said)
+    assert second.startswith("  ")
+    assert not done.stdout
+
+
+def test_where_nobody_answers_it_is_said(tmp_path: Path, region: Region) -> None:
+    elsewhere = tmp_path / "kubeconfig"
+    elsewhere.write_text(region.kubeconfig.read_text().replace(region.url, "https://127.0.0.1:1"))
+    done = traced(elsewhere, "10.0.0.1:80")
+    assert done.returncode == 1
+    assert done.stderr.startswith("pierhead: no answer from https://127.0.0.1:1")
