@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 import yaml
 
 from pierhead.api import Tree
 from pierhead.api.kinds import ENDPOINT_SLICE, POD, REPLICA_SET, SERVICE
+from pierhead.api.views import Service
 from pierhead.cli.narration import Narrator
 from pierhead.cli.signals import until_signalled
 from pierhead.client.client import Client
 from pierhead.client.http import Http
+from pierhead.core.programmed import condition_of, is_tentative
 from pierhead.errors import UsageError
 from pierhead.region import ranges, tenure
 from pierhead.region.settings import Settings
@@ -74,6 +77,7 @@ async def _tell(directory: Path) -> None:
         found = await client.get(SERVICE, "thumbnails", NAMESPACE)
         address, port = found["spec"]["clusterIP"], found["spec"]["ports"][0]["port"]
         narrator.step(f"A Service and three image backends are created; the Service got {address}:{port}")
+        await _until(lambda: _programmed(client), "a node that carries the Service")
         await _until(lambda: _ready(client, {9376: 3}), "three ready endpoints")
         clients = Clients(address, port)
         await _warm(clients)
@@ -186,6 +190,17 @@ async def _ready(client: Client, wanted: dict[int, int]) -> bool:
         for port in item.get("ports") or []:
             found[port["port"]] += ready
     return +found == Counter(wanted)
+
+
+async def _programmed(client: Client) -> bool:
+    """
+    Raises:
+        UsageError: its port cannot be had.
+    """
+    condition = condition_of(msgspec.convert(await client.get(SERVICE, "thumbnails", NAMESPACE), Service))
+    if condition is not None and condition.status == "False" and not is_tentative(condition):
+        raise UsageError(f"the Service cannot be carried: {condition.message}")
+    return condition is not None and condition.status == "True"
 
 
 async def _warm(clients: Clients) -> None:
