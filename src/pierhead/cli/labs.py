@@ -107,7 +107,7 @@ def execute(data_dir: Path, where: str, namespace: str, command: tuple[str, ...]
     Raises:
         UsageError: no lab runs there, there is no such place in it, or no such command.
     """
-    first = _first(data_dir)
+    first = first_of(data_dir)
     file = lab.host_file(data_dir, where)
     if where not in _hosts(data_dir):
         file = _pod_file(data_dir, where.removeprefix("pod/"), namespace)
@@ -127,7 +127,7 @@ def end(data_dir: Path) -> None:
     Raises:
         UsageError: no lab runs there, or it is somebody else's.
     """
-    first = _first(data_dir)
+    first = first_of(data_dir)
     try:
         process = os.pidfd_open(first)
         signal.pidfd_send_signal(process, signal.SIGTERM)
@@ -145,7 +145,7 @@ def _recorded(data_dir: Path, first: int) -> Iterator[None]:
         yield
 
 
-def _first(data_dir: Path) -> int:
+def first_of(data_dir: Path) -> int:
     """The number of the first process of the lab that runs there.
 
     Raises:

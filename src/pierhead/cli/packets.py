@@ -75,8 +75,7 @@ def sender_of(seen: Seen, question: Question) -> Sender:
         return _pod_sender(pod) if pod else Sender("a host outside", (address,), link=UPLINK)
     for node in seen.nodes:
         if node.metadata.name == origin:
-            own = [found.address for found in node.status.addresses if found.type == "InternalIP"]
-            return Sender(f"node {origin}", own, origin)
+            return Sender(f"node {origin}", _inside(node), origin)
     namespace, _, name = origin.removeprefix("pod/").rpartition("/")
     for pod in seen.pods:
         if (pod.metadata.namespace, pod.metadata.name) == (namespace or question.namespace, name):
@@ -97,6 +96,10 @@ def _pod_sender(pod: Pod) -> Sender:
 def _addresses(pod: Pod) -> list[str]:
     told = [found.ip for found in pod.status.pod_ips] or [pod.status.pod_ip]
     return [address for address in told if address]
+
+
+def _inside(node: Node) -> list[str]:
+    return [found.address for found in node.status.addresses if found.type == "InternalIP"]
 
 
 def packet_of(seen: Seen, question: Question, sender: Sender) -> Packet:
@@ -150,15 +153,15 @@ def _service(seen: Seen, question: Question, text: str, port: str) -> tuple[str,
     return address, _number(port)
 
 
-def place_of(seen: Seen, sender: Sender) -> Place:
-    """The proxy whose rules the packet meets."""
-    served = [found.status.nodes for found in seen.proxies if found.status.nodes]
-    names = next((nodes for nodes in served if sender.node in nodes), served[0] if served else ())
+def place_of(seen: Seen, sender: Sender, packet: Packet) -> Place:
+    """The proxy whose rules the packet meets first."""
+    served = sorted(found.status.nodes for found in seen.proxies if found.status.nodes)
+    meant = sender.node or next((node.metadata.name for node in seen.nodes if packet.address in _inside(node)), "")
+    names = next((nodes for nodes in served if meant in nodes), served[0] if served else ())
     own = [node for node in seen.nodes if node.metadata.name in names] or list(seen.nodes)
     zones = frozenset(node.zone for node in own if node.zone)
     network = seen.network
-    inside = [found.address for node in own[:1] for found in node.status.addresses if found.type == "InternalIP"]
-    if inside:
+    if own and (inside := _inside(own[0])):
         network = replace(network, node_address=inside[0])
     return Place(frozenset(node.metadata.name for node in own), network, zones, frozenset(_api(seen.slices)))
 

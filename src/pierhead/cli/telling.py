@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from pierhead.api.network import Range
 from pierhead.api.views import EndpointSlice
 from pierhead.cli.packets import Seen, Sender
 from pierhead.forwarding import nftcompare
@@ -46,6 +47,8 @@ class Kernel(msgspec.Struct, frozen=True):
     rules: Ruleset | None = None
     neighbours: Sequence[Chain] = ()
     """Others' chains that meet the same packets."""
+    ways: Sequence[Range] | None = None
+    """What the node has a route to; None: it is not known."""
     unread: str = ""
 
 
@@ -149,7 +152,7 @@ class _Telling:
             )
         lines += _steps(theirs, held)
         if nftcompare.same(ours, theirs, ("affinity",)):
-            return Account([*lines, self._verdict(theirs)])
+            return Account([*lines, self._verdict(theirs) + self._lost(theirs, kernel)])
         named = nftcompare.differences(wanted, ours, held, theirs)
         return Account(
             [*lines, *(f"differs: {one}" for one in named), self._verdict(theirs), f"wanted: {self._verdict(ours)}"],
@@ -176,6 +179,15 @@ class _Telling:
             told.append(self._goes(ends) + (", and sees the node as its client" if hidden else ""))
         told += dict.fromkeys(self._sentence(fate) for fate in found if fate.verdict != "forward")
         return "; or ".join(told)
+
+    def _lost(self, found: Sequence[Fate], kernel: Kernel) -> str:
+        """What becomes of the answer, if it finds no way."""
+        arrives = any(fate.verdict in ("forward", "pass") for fate in found)
+        if not arrives or kernel.ways is None or self._sender.link != UPLINK:
+            return ""
+        source = ip_address(self._packet.source)
+        back = any(source in way for way in kernel.ways if way.version == source.version)
+        return "" if back else f"; but the node has no route back to {source}: nobody hears an answer"
 
     def _sentence(self, fate: Fate) -> str:
         if fate.verdict == "pass":

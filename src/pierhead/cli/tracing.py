@@ -12,16 +12,11 @@ import msgspec
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import ENDPOINT_SLICE, NODE, POD, PROXY_STATUS, SERVICE
 from pierhead.api.views import EndpointSlice, Node, Pod, ProxyStatus, Service
-from pierhead.cli import connection
-from pierhead.cli.packets import Question, Seen, Sender, packet_of, place_of, sender_of
-from pierhead.cli.telling import Account, Kernel, account
+from pierhead.cli import connection, vantage
+from pierhead.cli.packets import Question, Seen, packet_of, place_of, sender_of
+from pierhead.cli.telling import Account, account
 from pierhead.client.client import Client
-from pierhead.dataplane import held
-from pierhead.errors import KernelError, NotPermitted, UsageError
-from pierhead.forwarding.nftlayout import Layout
-from pierhead.forwarding.nftmodel import Ruleset
-from pierhead.region import namespaced
-from pierhead.wire.netlink import Protocol
+from pierhead.errors import UsageError
 
 T = TypeVar("T")
 
@@ -55,27 +50,9 @@ def run(kubeconfig: Path | None, question: Question) -> None:
 def _look(seen: Seen, question: Question, data_dir: Path) -> Account:
     sender = sender_of(seen, question)
     packet = packet_of(seen, question, sender)
-    kernel = None
-    if seen.network.mode == "namespace":
-        kernel = _kernel(seen, sender, data_dir)
-    return account(seen, sender, packet, place_of(seen, sender), kernel)
-
-
-def _kernel(seen: Seen, sender: Sender, data_dir: Path) -> Kernel:
-    """``data_dir``: of the region, if this is its machine."""
-    owner = next((found.status.store for found in seen.proxies if found.status.store), "")
-    ground = namespaced.ground(seen.network, owner)
-    table = Layout(ground).table
-    try:
-        with namespaced.nodes_of(data_dir).open(Protocol.NETFILTER) as netlink:
-            rules = held.read(netlink, table, without=("traffic",))
-            return Kernel(ground, rules or Ruleset(table), held.neighbours(netlink, table))
-    except (NotPermitted, PermissionError):
-        return Kernel(ground, unread="only root may: sudo pierhead trace --kubeconfig FILE …")
-    except (KernelError, OSError):
-        return Kernel(
-            ground, unread="the region runs elsewhere, or its kubeconfig was copied: give the one that `up` wrote"
-        )
+    place = place_of(seen, sender, packet)
+    there = vantage.kernel(seen, place, data_dir) if seen.network.mode == "namespace" else None
+    return account(seen, sender, packet, place, there)
 
 
 async def _seen(client: Client) -> Seen:

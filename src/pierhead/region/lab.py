@@ -59,21 +59,30 @@ class Lab:
 
     def pods(self, node: str) -> Apart:
         directory = pod_file(self._settings.data_dir, node, "").parent
-        found = Apart(self._namespace(node), str(self._addresses[node]), directory / node)
+        found = Apart(self._namespace(node), [str(self._addresses[node])], directory / node)
         self._stack.callback(found.close)
         return found
 
     def dataplane(self, place: Place, owner: str) -> Nftables:
         (node,) = place.nodes
-        network, address = self._settings.network, str(self._addresses[node])
-        ground = Ground(
-            Family.IP, owner, (address,), network.service_ranges, network.pod_ranges, network.floating_ranges,
-            (UPLINK,), fabric.peers(network.pod_ranges, len(self.groups)),
-        )  # fmt: skip
-        return Nftables([ground], self._namespace(node).open(Protocol.NETFILTER))
+        known = ground(self.network(node), len(self.groups), owner)
+        return Nftables([known], self._namespace(node).open(Protocol.NETFILTER))
 
     def _namespace(self, node: str) -> NetworkNamespace:
         return NetworkNamespace(host_file(self._settings.data_dir, node))
+
+
+def ground(network: Network, nodes: int, owner: str) -> Ground:
+    """What the rules of a node know of its network, in a lab of so many; ``owner``: the region's uid."""
+    return Ground(
+        Family.IP, owner, (network.node_address,), network.service_ranges, network.pod_ranges, network.floating_ranges,
+        (UPLINK,), fabric.peers(network.pod_ranges, nodes),
+    )  # fmt: skip
+
+
+def is_one(network: Network) -> bool:
+    """Whether this is the network of a lab."""
+    return network.machine_address == str(fabric.ROOT)
 
 
 @contextmanager

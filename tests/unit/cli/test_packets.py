@@ -12,6 +12,7 @@ from forwarded import NETWORK, NODE, cluster_ip, endpoint, pod, service, slice_o
 from pierhead.api.views import Node, Pod, ProxyStatus
 from pierhead.cli.packets import Question, Seen, packet_of, place_of, sender_of
 from pierhead.errors import UsageError
+from pierhead.forwarding.place import Place
 from pierhead.forwarding.trace import Packet
 
 MACHINE = "127.67.0.250"
@@ -110,13 +111,24 @@ def test_what_makes_no_sense_is_one_clear_line(question: tuple[str, str], said: 
     assert step in refused.value.hint
 
 
+def place(origin: str, target: str = "svc/web:http", seen: Seen = SEEN) -> Place:
+    question = Question(origin, target, "default", "TCP")
+    sender = sender_of(seen, question)
+    return place_of(seen, sender, packet_of(seen, question, sender))
+
+
 def test_the_proxy_is_that_of_the_senders_node() -> None:
-    here, there = (place_of(SEEN, sender_of(SEEN, Question(name, "", "default", "TCP"))) for name in ("p", "q"))
+    here, there = place("p"), place("q")
     assert (set(here.nodes), set(here.zones), here.network.node_address) == ({"node-a"}, {"z1"}, NODE)
     assert (set(there.nodes), set(there.zones), there.network.node_address) == ({"node-b"}, {"z2"}, "127.67.0.251")
+
+
+def test_who_comes_from_elsewhere_meets_the_node_that_he_asks() -> None:
+    assert set(place("outside", "127.67.0.251:30080").nodes) == {"node-b"}
+    assert set(place("outside").nodes) == {"node-a"}
 
 
 def test_the_api_is_known_by_its_own_service() -> None:
     ports: Any = [{"name": "https", "protocol": "TCP", "port": 6443}]
     seen = replace(SEEN, slices=[slice_of("kubernetes", endpoint(9), ports=ports)])
-    assert place_of(seen, sender_of(seen, Question("p", "", "default", "TCP"))).api == {(pod(9), 6443)}
+    assert place("p", seen=seen).api == {(pod(9), 6443)}

@@ -44,7 +44,8 @@ def kernel(*objects: Any) -> Kernel:
 def told(origin: str, target: str, found: Seen, held: Told | None) -> Account:
     question = Question(origin, target, "default", "TCP")
     sender = sender_of(found, question)
-    return account(found, sender, packet_of(found, question, sender), place_of(found, sender), held)
+    packet = packet_of(found, question, sender)
+    return account(found, sender, packet, place_of(found, sender, packet), held)
 
 
 def of(origin: str, target: str, *objects: Any) -> Account:
@@ -161,6 +162,16 @@ def test_without_the_kernels_table_the_rules_that_should_be_there_are_followed()
     assert found.lines[-1] == GOES
     assert any(line.startswith("  services 2: ") for line in found.lines)
     assert not found.differs
+
+
+def test_a_stranger_to_whom_no_route_leads_hears_no_answer() -> None:
+    rules = kernel(WEB, BOTH).rules
+    there, nowhere = (
+        told("198.51.100.7", f"{VIP}:8080", seen(WEB, BOTH), Told(UPLINKED, rules, ways=(ip_network(way),)))
+        for way in ("198.51.100.0/24", "10.0.0.0/8")
+    )
+    assert there.lines[-1] == f"{GOES}, and sees the node as its client"
+    assert nowhere.lines[-1].endswith("; but the node has no route back to 198.51.100.7: nobody hears an answer")
 
 
 # -- loopback mode
