@@ -70,8 +70,8 @@ PLANS = pytest.mark.parametrize("plan", [FOUR, SIX], ids=["IPv4", "IPv6"])
 class Lab:
     """A node, two pods and a host outside."""
 
-    def __init__(self, plan: Plan, places: dict[str, Sockets], dataplane: Nftables) -> None:
-        self.plan, self.places, self.dataplane = plan, places, dataplane
+    def __init__(self, plan: Plan, places: dict[str, Sockets], dataplane: Nftables, outside: Namespace) -> None:
+        self.plan, self.places, self.dataplane, self.outside = plan, places, dataplane, outside
 
     async def ask(self, place: str, address: str, port: int) -> str:
         """Whom a server sees as its client; ``refused`` or ``dropped``."""
@@ -101,7 +101,7 @@ async def lab(node: Namespace, plan: Plan) -> AsyncIterator[Lab]:
         places = {"node": stack.enter_context(sockets_of(node))}
         others = {"pod1": plan.pods[0], "pod2": plan.pods[1], "outside": plan.outside}
         for name, address in others.items():
-            there = stack.enter_context(node.another())
+            there = stack.enter_context(node.another())  # the last one is outside
             attach(node, there, plan, "up0" if name == "outside" else name, address)
             places[name] = stack.enter_context(sockets_of(there))
         node.run("ip", "route", "add", "local", str(plan.ground.services[0]), "dev", "lo", "src", plan.node)
@@ -111,7 +111,7 @@ async def lab(node: Namespace, plan: Plan) -> AsyncIterator[Lab]:
         await stack.enter_async_context(telling(places["node"], plan, "::" if plan.bits == 128 else "0.0.0.0", 22))
         dataplane = Nftables([plan.ground], node.open())
         await dataplane.commit(whole(plan.table()))
-        yield Lab(plan, places, dataplane)
+        yield Lab(plan, places, dataplane, there)
 
 
 def attach(node: Namespace, there: Namespace, plan: Plan, link: str, address: str) -> None:
@@ -180,6 +180,22 @@ def test_only_reachable_from_within(namespace: Namespace, plan: Plan) -> None:
         assert await lab.ask("outside", plan.cluster_ip, 80) == "dropped"
         assert await lab.ask("outside", plan.pods[0], 8080) == "dropped"
         assert await lab.ask("outside", plan.node, 22) == plan.outside
+
+    play(namespace, plan, scenario)
+
+
+@PLANS
+def test_nobody_outside_is_told_where_cluster_ips_are(namespace: Namespace, plan: Plan) -> None:
+    unassigned = str(plan.ground.services[0][77])
+
+    async def scenario(lab: Lab) -> None:
+        """Who has a route to the segment itself asks all its hosts by ARP or NDP."""
+        version = "ipv4" if plan.bits == 32 else "ipv6"
+        lab.outside.run("sysctl", "-qw", f"net.{version}.neigh.eth0.retrans_time_ms=50")
+        for address, told in ((plan.node, True), (plan.cluster_ip, False), (unassigned, False)):
+            lab.outside.run("ip", "route", "replace", f"{address}/{plan.bits}", "dev", "eth0")
+            await lab.ask("outside", address, 80)
+            assert ("lladdr" in lab.outside.run("ip", "neighbour", "show", address)) == told, address
 
     play(namespace, plan, scenario)
 

@@ -116,12 +116,18 @@ class Nftables:
         return self._watch.read()
 
     def _concerns(self, found: Commit) -> bool:
-        return not found.tables.isdisjoint(replace(compiler.layout.table, comment="") for compiler in self._compilers)
+        return not found.tables.isdisjoint(replace(table, comment="") for table in self._tables)
 
     async def _harmed(self) -> bool:
         """What only a look at all of it shows, and between two commits."""
         async with self._turn:
             return self._generation != self._ask() and await asyncio.to_thread(self._altered)
+
+    @property
+    def _tables(self) -> Iterator[Table]:
+        for compiler in self._compilers:
+            yield compiler.layout.table
+            yield from compiler.layout.beside
 
     @property
     def _places(self) -> str:
@@ -180,7 +186,7 @@ class Nftables:
         made = [_compiled(compiler.layout.ground, changes) for compiler in self._compilers]
         messages: list[Message] = []
         for compiler, step in made:
-            messages += self._cleared(compiler, held.get(compiler.layout.table.family))
+            messages += self._cleared(compiler, held)
             messages += [*compiler.layout.skeleton(), *step.messages]
         self._compilers = [compiler for compiler, _ in made]
         for attempt in count(1):
@@ -213,13 +219,17 @@ class Nftables:
             gone = [key for key, (number, where) in self._led(layout.affinity) if where not in sticky.get(number, ())]
             yield from delete_elements(layout.affinity, gone)
 
-    def _cleared(self, compiler: Compiler, held: Table | None) -> Iterator[Message]:
+    def _cleared(self, compiler: Compiler, known: Mapping[Family, Table]) -> Iterator[Message]:
         """Empties what is there, but for what traffic taught; a table of another layout goes as a whole.
 
         Raises:
             KernelError: it is not ours.
         """
         layout = compiler.layout
+        for table in (known[found.family] for found in layout.beside if found.family in known):
+            _check_owner(table, layout.ground.owner)
+            yield delete(table)
+        held = known.get(layout.table.family)
         if held is None:
             return
         _check_owner(held, layout.ground.owner)
@@ -276,8 +286,8 @@ class Nftables:
 
     def _rules(self) -> bytes:
         found = blake2b(digest_size=16)
-        for compiler in self._compilers:
-            for message in self._ask_all(dump_rules(compiler.layout.table)):
+        for table in self._tables:
+            for message in self._ask_all(dump_rules(table)):
                 found.update(message.body[4:])  # before that stands the generation
         return found.digest()
 

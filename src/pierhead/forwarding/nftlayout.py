@@ -114,6 +114,9 @@ class Layout:
         six = ground.six
         address = IPV6_ADDR if six else IPV4_ADDR
         self.table = table = Table(ground.family, NAME, ground.comment)
+        asked = ground.uplinks and not six
+        self.beside = (Table(Family.ARP, NAME, ground.comment),) if asked else ()
+        """Tables in which nothing depends on Services: made anew as a whole."""
         self.saddr, self.daddr = (x.IP6_SADDR, x.IP6_DADDR) if six else (x.IP_SADDR, x.IP_DADDR)
         frontend = (address, INET_PROTO, INET_SERVICE)
         capacity = ground.capacity
@@ -183,7 +186,23 @@ class Layout:
         found += add_elements(self.terms, done)
         found += add_elements(self.nodes, (Element(packed(node)) for node in self.ground.nodes))
         found += add_elements(self.uplinks, (Element(x.interface(name)) for name in self.ground.uplinks))
-        return found
+        return [*found, *self._unasked()]
+
+    def _unasked(self) -> Iterator[Message]:
+        """At an uplink nobody is told by ARP who answers for a cluster IP."""
+        for table in self.beside:
+            chain = Chain(table, "in", Base("filter", Hook.INPUT, 0))
+            yield add(table)
+            yield add(chain)
+            for name in self.ground.uplinks:
+                there = x.meta(Meta.IIFNAME).into(), x.cmp(x.interface(name))
+                asks = x.payload(x.Base.NETWORK, 6, 2).into(), x.cmp(REQUEST)
+                for closed in self.ground.services:
+                    yield add(
+                        Rule(
+                            chain, (*there, *asks, *within(x.payload(x.Base.NETWORK, 24, 4), closed), x.verdict(x.DROP))
+                        )
+                    )
 
     def terms_chain(self, terms: Terms, number: int) -> list[Message]:
         """The chain that picks one of so many endpoints, and the elements that lead to it. ``sticky_chain`` must be there."""
@@ -317,6 +336,8 @@ def led(found: Held) -> tuple[int, bytes]:
 
 
 ICMPV6, SOLICITATION = 58, 135
+REQUEST: Final = b"\0\1"
+"""ARP's operation."""
 
 
 def mark(value: int) -> bytes:
