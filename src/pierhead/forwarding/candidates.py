@@ -10,7 +10,7 @@ from pierhead.api import views
 from pierhead.api.proxystatuses import ENDPOINT_NOT_ALLOWED
 from pierhead.core.backing import HEADLESS_LABEL
 from pierhead.forwarding.place import Place
-from pierhead.forwarding.table import Endpoint, Refusal, ServiceName, canonical
+from pierhead.forwarding.table import Endpoint, Refusal, ServiceName, canonical, family_of
 
 PortName: TypeAlias = tuple[str, str]
 """Name and protocol: what joins a port of a Service and a port of a slice."""
@@ -34,9 +34,9 @@ class Candidate(NamedTuple):
 
 def _programmable(
     slices: Iterable[views.EndpointSlice],
-) -> Iterator[tuple[PortName, views.EndpointPort, views.Endpoint]]:
-    """Every (port, endpoint) pair of the slices which a proxy can program: a port without name or number means "all ports"
-    and is left out, and so are slices of host names and of headless Services."""
+) -> Iterator[tuple[PortName, int, views.Endpoint, str]]:
+    """Port, its number, endpoint and address type of every pair in the slices which a proxy can program: a port without name or number
+    means "all ports" and is left out, and so are slices of host names and of headless Services."""
     for found in slices:
         if found.address_type == "FQDN" or HEADLESS_LABEL in found.metadata.labels:
             continue
@@ -45,7 +45,7 @@ def _programmable(
                 continue
             for endpoint in found.endpoints or ():
                 if endpoint.addresses:
-                    yield (port.name, port.protocol or "TCP"), port, endpoint
+                    yield (port.name, port.protocol or "TCP"), port.port, endpoint, found.address_type
 
 
 def by_port(
@@ -54,10 +54,13 @@ def by_port(
     """The candidates of each port, sorted, each socket once, and the endpoints that may not be served."""
     found: dict[PortName, dict[tuple[str, int], Candidate]] = {}
     refused: dict[tuple[str, str, int], Refusal] = {}
-    for name, port, endpoint in _programmable(slices):
-        number, given = port.port or 0, endpoint.addresses[0]
+    for name, number, endpoint, family in _programmable(slices):
+        given = endpoint.addresses[0]
         address = canonical(given)
-        why = place.forbids(service, ip_address(address), number) if address else f"{given} is no IP address"
+        if not address or family_of(address) != family:
+            why = f"{given} is no {family} address"
+        else:
+            why = place.forbids(service, ip_address(address), number)
         if why:
             refused[name[1], given, number] = Refusal(service, name[1], given, number, ENDPOINT_NOT_ALLOWED, why)
             continue

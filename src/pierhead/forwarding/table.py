@@ -31,6 +31,11 @@ def canonical(text: str) -> str:
     return "" if found is None else str((isinstance(found, IPv6Address) and found.ipv4_mapped) or found)
 
 
+def family_of(address: str) -> Family:
+    """Of an address in its canonical form."""
+    return "IPv6" if ":" in address else "IPv4"
+
+
 class ServiceName(NamedTuple):
     namespace: str
     name: str

@@ -32,6 +32,9 @@ def test_pod_ranges_and_endpoint_ranges_are_allowed(address: str) -> None:
     ("address", "port", "why"),
     [
         ("169.254.169.254", 80, "169.254.169.254 is a link-local, multicast or unspecified address"),
+        ("224.0.0.251", 80, "224.0.0.251 is a link-local, multicast or unspecified address"),
+        ("fe80::7", 80, "fe80::7 is a link-local, multicast or unspecified address"),
+        ("ff02::1", 80, "ff02::1 is a link-local, multicast or unspecified address"),
         ("0.0.0.0", 80, "0.0.0.0 is a link-local, multicast or unspecified address"),
         ("127.0.0.1", 80, "127.0.0.1 is a loopback address"),
         ("192.168.2.1", 80, "192.168.2.1 lies outside the pod ranges and --endpoint-cidrs"),
@@ -68,3 +71,10 @@ def test_an_endpoint_that_is_not_allowed_is_refused_and_the_others_are_served() 
     assert [found.address for found in backends.cluster] == [pod(1)]
     (refusal,) = part.refusals
     assert (refusal.address, refusal.port, refusal.reason) == ("8.8.8.8", 9376, "EndpointNotAllowed")
+
+
+@pytest.mark.parametrize("given", ["fd00:10:244::1", "somewhere", "10.244.0.300"])
+def test_an_endpoint_that_is_of_another_family_than_its_slice_is_refused(given: str) -> None:
+    part = build(service(), [slice_of("web", endpoint(1), endpoint(2, addresses=[given]))], HERE)
+    assert [found.address for backends in part.table.backends.values() for found in backends.cluster] == [pod(1)]
+    assert [(found.address, found.message) for found in part.refusals] == [(given, f"{given} is no IPv4 address")]
