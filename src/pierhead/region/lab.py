@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from pierhead.api.network import Network
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
+from pierhead.dataplane.ruleset_watch import RulesetWatch
 from pierhead.errors import KernelError, UsageError
 from pierhead.forwarding.nftlayout import Ground
 from pierhead.forwarding.place import Place
@@ -66,7 +67,8 @@ class Lab:
     def dataplane(self, place: Place, owner: str) -> Nftables:
         (node,) = place.nodes
         known = ground(self.network(node), len(self.groups), owner)
-        return Nftables([known], self._namespace(node).open(Protocol.NETFILTER))
+        namespace = self._namespace(node)
+        return Nftables([known], namespace.open(Protocol.NETFILTER), namespace.within(RulesetWatch.open))
 
     def _namespace(self, node: str) -> NetworkNamespace:
         return NetworkNamespace(host_file(self._settings.data_dir, node))
