@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from e2e.backends import Namespace, eventually, pod, service
 from e2e.test_namespace import APP, AS_ROOT, NODE, Machine, machine
-from netns import ORDINARY, network_namespace
-from running import PIERHEAD, Region
+from netns import MAPPED, ORDINARY, network_namespace
+from running import PIERHEAD, Region, running, usable_by_pods
 
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+NAMESPACES = subprocess.run(["unshare", *MAPPED, "true"], capture_output=True, check=False).returncode == 0
+ACCOUNTS = [
+    pytest.param((), id="root", marks=AS_ROOT),
+    pytest.param(
+        NOBODY if os.geteuid() == 0 else (),
+        id="ordinary",
+        marks=[
+            pytest.mark.skipif(not NAMESPACES, reason="user namespaces are not allowed here"),
+            pytest.mark.skipif(not usable_by_pods(), reason="nobody may not enter this checkout"),
+        ],
+    ),
+]
 UPLINK = "dropped at the uplink: cluster IPs and pods are reachable from within only"
 
 
@@ -98,6 +114,22 @@ def test_who_may_not_read_the_kernels_table_is_told_so_and_what_should_stand_the
         moved.write_text(here.region.kubeconfig.read_text())
         done = traced(moved, "svc/web:80", enter=here.enter)
         assert "the kernel's table was not read: the region runs elsewhere" in done.stdout
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_of_a_lab_the_rules_of_the_node_that_is_asked(account: Sequence[str]) -> None:
+    with TemporaryDirectory(prefix="pierhead-lab-") as path:
+        if account:
+            os.chown(path, 65534, 65534)
+        with running(Path(path, "d"), command=[*account, str(PIERHEAD), "lab"]) as region:
+            alone = service("alone", [{"port": 80, "nodePort": 30080}], {"app": "nobody"}, type="NodePort")
+            region.kubectl("apply", "-f", "-", stdin=json.dumps(alone))
+            region.kubectl("wait", "--for=condition=Programmed", "service/alone", "--timeout=30s")
+            for origin, target in (("node-2", "svc/alone:80"), ("outside", "192.168.100.12:30080")):
+                done = traced(region.kubeconfig, "--from", origin, target, enter=account)
+                assert done.returncode == 0, done.stdout + done.stderr
+                assert "what the kernel holds, table ip pierhead:" in done.stdout
+                assert done.stdout.splitlines()[-1] == "refused: Service default/alone has no usable endpoints"
 
 
 def test_in_loopback_mode_there_is_no_table_of_the_kernels(home: Namespace) -> None:

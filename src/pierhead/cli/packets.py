@@ -15,7 +15,9 @@ from pierhead.errors import UsageError
 from pierhead.forwarding.place import API_SERVICE, Place
 from pierhead.forwarding.table import canonical
 from pierhead.forwarding.trace import Packet
+from pierhead.node import fabric
 from pierhead.node.wiring import UPLINK
+from pierhead.region import lab
 
 EXAMPLE: Final = "write it like this: pierhead trace --from outside 10.96.0.5:80, or svc/my-service:http"
 STRANGERS: Final = ("192.0.2.1", "2001:db8::1")
@@ -45,6 +47,9 @@ class Seen(msgspec.Struct, frozen=True):
     def pod_at(self, address: str) -> Pod | None:
         return next((pod for pod in self.pods if address in _addresses(pod)), None)
 
+    def node_at(self, address: str) -> Node | None:
+        return next((node for node in self.nodes if address in _inside(node)), None)
+
     def service(self, namespace: str, name: str) -> Service | None:
         found = (item for item in self.services if (item.metadata.namespace, item.metadata.name) == (namespace, name))
         return next(found, None)
@@ -64,10 +69,11 @@ def sender_of(seen: Seen, question: Question) -> Sender:
     UsageError: there is nobody of this name.
     """
     origin, network = question.origin, seen.network
+    in_lab = lab.is_one(network)
     if origin == OUTSIDE:
-        return Sender("a host outside", STRANGERS, link=UPLINK)
+        return Sender("a host outside", (str(fabric.STRANGER),) if in_lab else STRANGERS, link=UPLINK)
     if origin == MACHINE and network.machine_address:
-        return Sender("this machine", (network.machine_address,), link=UPLINK)
+        return Sender("the lab itself" if in_lab else "this machine", (network.machine_address,), link=UPLINK)
     if origin in (MACHINE, HERE):
         return Sender("this machine" if origin == MACHINE else "the node", (network.node_address,))
     if address := canonical(origin):
@@ -156,7 +162,8 @@ def _service(seen: Seen, question: Question, text: str, port: str) -> tuple[str,
 def place_of(seen: Seen, sender: Sender, packet: Packet) -> Place:
     """The proxy whose rules the packet meets first."""
     served = sorted(found.status.nodes for found in seen.proxies if found.status.nodes)
-    meant = sender.node or next((node.metadata.name for node in seen.nodes if packet.address in _inside(node)), "")
+    asked = seen.node_at(packet.address)
+    meant = sender.node or (asked.metadata.name if asked else "")
     names = next((nodes for nodes in served if meant in nodes), served[0] if served else ())
     own = [node for node in seen.nodes if node.metadata.name in names] or list(seen.nodes)
     zones = frozenset(node.zone for node in own if node.zone)

@@ -214,6 +214,8 @@ class _Telling:
             return f"goes to {self._named(address, self._packet.port)} itself: no Service is involved"
         if address == self._place.network.node_address:
             return f"is for the node itself: no Service has {self._packet.protocol} port {self._packet.port} there"
+        if node := self._seen.node_at(address):
+            return f"goes on to node {node.metadata.name}, and meets the rules there"
         return f"goes on to {address}: no Service has {self._packet.protocol} port {self._packet.port} there"
 
     def _named(self, address: str, port: int) -> str:

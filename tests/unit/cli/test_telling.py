@@ -32,7 +32,9 @@ BOTH = slice_of("web", endpoint(1), endpoint(2))
 def seen(*objects: Any) -> Seen:
     slices = [found for found in objects if isinstance(found, EndpointSlice)]
     services = [found for found in objects if isinstance(found, Service)]
-    return Seen(NETWORKED, services, slices, PODS, [a_node("node-a", NODE, "z1")], [])
+    return Seen(
+        NETWORKED, services, slices, PODS, [a_node("node-a", NODE, "z1"), a_node("node-b", "127.67.0.251", "z1")], []
+    )
 
 
 def kernel(*objects: Any) -> Kernel:
@@ -70,6 +72,7 @@ GOES = f"goes to pod default/p {pod(1)}:9376 or pod default/q {pod(2)}:9376"
         ("p", f"{cluster_ip(77)}:80", f"dropped: no Service has this address: {cluster_ip(77)} lies in the service range"),
         ("p", f"{pod(2)}:9376", f"goes to pod default/q {pod(2)}:9376 itself: no Service is involved"),
         ("p", f"{NODE}:22", "is for the node itself: no Service has TCP port 22 there"),
+        ("p", "127.67.0.251:30080", "goes on to node node-b, and meets the rules there"),
         ("node", "203.0.113.9:80", "goes on to 203.0.113.9: no Service has TCP port 80 there"),
     ],
 )  # fmt: skip
