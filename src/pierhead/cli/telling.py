@@ -35,7 +35,7 @@ ASKED: Final = ("frontends", "terms", "endpoints", "cluster-ips")
 """Sets of which it is worth a line that they lack something."""
 LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 MEND: Final = (
-    "what others change is mended within seconds; if this stays, read what `pierhead up` says, or start it again"
+    "what others change is mended in a moment; if this stays, read what `pierhead up` says, or start it again"
 )
 
 
