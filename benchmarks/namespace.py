@@ -48,8 +48,8 @@ def measure(directory: Path) -> list[tuple[str, float]]:
         made = perf_counter()
         wiring.lay(machine, node, plan)
         laid = perf_counter()
-        network = Apart(node, NODE, directory / "pods")
-        attached = [_timed(partial(network.attach, f"uid-{n}", str(ADDRESSES[n + 1]))) for n in range(PODS)]
+        network = Apart(node, [NODE], directory / "pods")
+        attached = [_timed(partial(network.attach, f"uid-{n}", [str(ADDRESSES[n + 1])])) for n in range(PODS)]
         detached = [_timed(partial(network.detach, f"uid-{n}")) for n in range(PODS)]
         network.close()
         wiring.remove(machine, plan)

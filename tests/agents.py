@@ -77,7 +77,7 @@ class Region:
             zone="z1",
             region="r1",
             directory=self.directory / "n1",
-            pod_range=self.pods,
+            pod_ranges=(self.pods,),
             api=self.api,
         )
         async with asyncio.TaskGroup() as tasks:

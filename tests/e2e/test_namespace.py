@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,9 @@ class Machine:
         command = [*(self.enter if by is None else by), sys.executable, "-c", ASK, address, str(port)]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
 
+    def is_answered(self, address: str, port: int, by: Sequence[str]) -> bool:
+        return self.ask(address, port, by).split()[0] in ("p", "q")
+
     def apply(self, *objects: object) -> None:
         self.region.kubectl("apply", "-f", "-", stdin="\n".join(map(json.dumps, objects)))
 
@@ -133,6 +137,33 @@ def test_a_service_is_reached_from_the_machine_from_the_node_and_from_its_own_po
         assert '"gitVersion"' in asked.stdout
         here.region.kubectl("delete", "pod", "p", "q", "--wait")
         eventually(lambda: here.ask(cluster_ip, 80) == "ConnectionRefusedError", "a refusal at once")
+
+
+@AS_ROOT
+@pytest.mark.parametrize("order", ["10.96.0.0/16,fd00:10:96::/112", "fd00:10:96::/112,10.96.0.0/16"])
+def test_a_service_of_both_families_is_reached_in_both(tmp_path: Path, order: str) -> None:
+    both = {"type": "NodePort", "ipFamilyPolicy": "PreferDualStack"}
+    internal = "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}"
+    with network_namespace(mapped=False) as enter:
+        before = seen(enter)
+        with running(tmp_path / "d", *OPTIONS, "--service-cidr", order, enter=enter) as region:
+            here = Machine(region, enter)
+            here.apply(dual_pod("p"), dual_pod("q"), service("web", [{"port": 80, "targetPort": 9376}], APP, **both))
+            region.kubectl("wait", "--for=condition=Ready", "pod/p", "pod/q", "--timeout=30s")
+            addresses = here.shown("web", ".spec.clusterIPs[*]").split()
+            assert [":" in address for address in addresses] == [":" in part for part in order.split(",")]
+            node_port = int(here.shown("web", ".spec.ports[0].nodePort"))
+            nodes = region.kubectl("get", "node", "-o", internal).split()
+            asked = [*((address, 80) for address in addresses), *((node, node_port) for node in nodes)]
+            assert len(asked) == 4
+            for address, port in asked:
+                for by in (enter, here.node, here.pod("p")):
+                    eventually(partial(here.is_answered, address, port, by), f"{address} from {by}")
+            listed = region.kubectl("get", "pod", "p", "-o", "jsonpath={.status.podIPs[*].ip}").split()
+            assert [here.ask(address, 9376) for address in listed] == ["p", "p"]
+            for address in addresses:
+                assert here.ask(address, 22) == "ConnectionRefusedError"
+        assert seen(enter) == before
 
 
 @AS_ROOT
@@ -333,6 +364,23 @@ def elsewhere(enter: Sequence[str]) -> Iterator[None]:
             ]
             stack.callback(stack.enter_context(subprocess.Popen(command)).kill)
         yield
+
+
+DUAL = """
+import os, socketserver
+class Answer(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(os.environ["HOSTNAME"].encode())
+class Server(socketserver.ThreadingTCPServer):
+    address_family, request_queue_size = 10, 64
+Server(("::", 9376), Answer).serve_forever()
+"""
+
+
+def dual_pod(name: str) -> dict[str, Any]:
+    found = pod(name, 9376, APP)
+    found["spec"]["containers"][0]["command"] = ["python3", "-c", DUAL]
+    return found
 
 
 def external(name: str, address: str) -> dict[str, Any]:

@@ -60,9 +60,9 @@ FAMILIES = pytest.mark.parametrize("family", ["4", "6"])
 def test_pods_reach_each_other_and_the_machine_reaches_them(namespace: Namespace, tmp_path: Path, family: str) -> None:
     script = """
 import subprocess
-network = Apart(node(), ends[1], directory / "pods")
-prefix = {address: network.attach(f"uid-{address}", address) for address in (first, second)}
-assert network.attach(f"uid-{first}", first) == prefix[first]
+network = Apart(node(), ends[1:], directory / "pods")
+prefix = {address: network.attach(f"uid-{address}", [address]) for address in (first, second)}
+assert network.attach(f"uid-{first}", [first]) == prefix[first]
 serve = f"import socket; s = socket.create_server(('', 7), family={10 if six else 2}); print('up', flush=True); s.accept(); s.accept()"
 server = subprocess.Popen([*prefix[second], sys.executable, "-c", serve], stdout=subprocess.PIPE)
 assert server.stdout.readline() == b"up\\n"
@@ -79,8 +79,8 @@ with server:
 def test_low_ports_are_nobodys_privilege_in_a_pod(namespace: Namespace, tmp_path: Path) -> None:
     script = """
 from subprocess import check_output
-network = Apart(node(), ends[1], directory / "pods")
-lowest = check_output([*network.attach("uid", first), "cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"])
+network = Apart(node(), ends[1:], directory / "pods")
+lowest = check_output([*network.attach("uid", [first]), "cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"])
 assert lowest == b"0\\n", lowest
 """
     play(namespace, tmp_path, script, "4")
@@ -89,9 +89,9 @@ assert lowest == b"0\\n", lowest
 @FAMILIES
 def test_the_address_of_a_pod_that_went_is_another_s_at_once(namespace: Namespace, tmp_path: Path, family: str) -> None:
     script = """
-network = Apart(node(), ends[1], directory / "pods")
+network = Apart(node(), ends[1:], directory / "pods")
 for number in range(20):
-    network.attach(f"uid-{number}", first)
+    network.attach(f"uid-{number}", [first])
     network.detach(f"uid-{number}")
     network.detach(f"uid-{number}")
 assert list((directory / "pods").iterdir()) == []
@@ -106,10 +106,10 @@ def test_a_pod_that_a_killed_run_left_is_replaced_and_a_clean_end_leaves_nothing
     script = """
 before = names()
 made = node()
-Apart(made, ends[1], directory / "pods").attach("left", first)
+Apart(made, ends[1:], directory / "pods").attach("left", [first])
 assert "ph-test" in names()
-again = Apart(made, ends[1], directory / "pods")
-again.attach("left", first)
+again = Apart(made, ends[1:], directory / "pods")
+again.attach("left", [first])
 again.close()
 wiring.remove(machine, plan)
 wiring.remove(machine, plan)

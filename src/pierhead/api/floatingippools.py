@@ -106,8 +106,7 @@ def of_the_region(network: Network) -> Iterator[tuple[str, AddressRange]]:
         yield f"the range of cluster IPs ({found})", of_network(found)
     for found in network.pod_ranges:
         yield f"the range of pods ({found})", of_network(found)
-    node = address(network.node_address)
-    if node is not None:
+    for node in filter(None, map(address, network.node_addresses)):
         yield f"the address of the node ({node})", AddressRange(node.version, int(node), int(node))
 
 

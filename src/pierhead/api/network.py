@@ -32,6 +32,9 @@ class Network(msgspec.Struct, frozen=True, rename="camel"):
     """The InternalIP of a node, and where node ports listen."""
     machine_address: str = ""
     """Mode ``namespace``: the machine's end of its link to the nodes, which is inside like a pod. Empty: there is no such link."""
+    second_node_address: str = ""
+    second_machine_address: str = ""
+    """Of the second family, where the region has two."""
     region: str = "local"
     """The region's name: what floating IPs and their pools are bound to."""
 
@@ -39,6 +42,15 @@ class Network(msgspec.Struct, frozen=True, rename="camel"):
     def families(self) -> tuple[str, ...]:
         """``("IPv4",)`` or with IPv6, the primary family first."""
         return tuple(f"IPv{found.version}" for found in self.service_ranges)
+
+    @property
+    def node_addresses(self) -> tuple[str, ...]:
+        """One for each family, the primary family first."""
+        return tuple(filter(None, (self.node_address, self.second_node_address)))
+
+    @property
+    def machine_addresses(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.machine_address, self.second_machine_address)))
 
     @property
     def loopback_endpoints(self) -> bool:

@@ -51,7 +51,7 @@ class Standing(msgspec.Struct, frozen=True):
     """What its node found."""
 
     place: Place
-    """``pod_ip`` empty: it is refused."""
+    """Without an address: it is refused."""
     refusal: str = ""
     ready: Mapping[str, bool] = msgspec.field(default_factory=dict)
     """By container: whether its readiness probe passes; one without is ready."""
@@ -64,8 +64,8 @@ class Standing(msgspec.Struct, frozen=True):
 def status(pod: Pod, standing: Standing, *, now: float, before: Conditions) -> Tree:
     """The status of an external pod."""
     place, withheld = standing.place, standing.withheld
-    if place.pod_ip:
-        state = Running(place.since, f"external://{place.pod_ip}")
+    if place.pod_ips:
+        state = Running(place.since, f"external://{place.pod_ips[0]}")
         records = {
             each.name: Record(state, started=True, ready=withheld is None and standing.passes(each))
             for each in pod.spec.containers

@@ -33,9 +33,9 @@ class Withheld(NamedTuple):
 class Place(msgspec.Struct, frozen=True):
     """Where the pod runs."""
 
-    pod_ip: str
-    """Empty: no address was free, and it is to be deleted."""
-    host_ip: str
+    pod_ips: tuple[str, ...]
+    """One for each family, the primary family first; empty: no address was free, and it is to be deleted."""
+    host_ips: tuple[str, ...]
     since: float
     """When its node took it."""
 
@@ -84,9 +84,8 @@ def status(
                 *([_binding(wildcards)] if wildcards or before.get(BINDING) else ()),
             )
         ],
-        "hostIP": place.host_ip,
-        "hostIPs": [{"ip": place.host_ip}],
-        **({"podIP": place.pod_ip, "podIPs": [{"ip": place.pod_ip}]} if place.pod_ip else {}),
+        **_addresses("host", place.host_ips),
+        **_addresses("pod", place.pod_ips),
         "startTime": rfc3339(place.since),
         "containerStatuses": [_container(each, records[each.name]) for each in _by_name(pod.spec.containers)],
     }
@@ -99,6 +98,10 @@ def status(
 
 def _active(records: Records) -> bool:
     return any(isinstance(record.state, Starting | Running) for record in records.values())
+
+
+def _addresses(whose: str, found: Sequence[str]) -> Tree:
+    return {f"{whose}IP": found[0], f"{whose}IPs": [{"ip": ip} for ip in found]} if found else {}
 
 
 def _by_name(containers: Sequence[Container]) -> list[Container]:

@@ -135,7 +135,7 @@ def _sources(service: views.Service, address: str, place: Place) -> tuple[IPv4Ne
     found = sorted({net for net in map(_range, texts) if net is not None and net.version == version}, key=str)
     if not found or any(net.prefixlen == 0 for net in found):
         return ()
-    if any(ip_address(place.network.node_address) in net for net in found):
+    if any(ip_address(node) in net for net in found for node in place.network.node_addresses):
         found.append(ip_network(address))
     return tuple(found)
 

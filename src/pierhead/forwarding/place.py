@@ -25,7 +25,7 @@ class Place(msgspec.Struct, frozen=True):
 
     def holds(self, client: str) -> bool:
         """Whether a client is the node itself or a pod, for whom policy Local at outside addresses does not count."""
-        if client == self.network.node_address:
+        if client in self.network.node_addresses:
             return True
         address = ip_address(client)
         if address.is_loopback and self.network.mode == "loopback":

@@ -43,7 +43,7 @@ class Trace(msgspec.Struct, frozen=True):
         the way back to nobody else. A socket of the node itself never does: its
         packets are delivered before the point where addresses are hidden.
         """
-        if endpoint.address == place.network.node_address:
+        if endpoint.address in place.network.node_addresses:
             return False
         here = ip_address(endpoint.address)
         if not any(here in found for found in place.network.pod_ranges):
@@ -60,7 +60,7 @@ def trace(table: ForwardingTable, packet: Packet, place: Place) -> Trace:
 def rule_at(table: ForwardingTable, packet: Packet, place: Place) -> Rule | None:
     """The rule of the frontend that the packet goes to; a node port comes last."""
     rule = table.rules.get(Frontend(packet.protocol, packet.address, packet.port))
-    if rule is None and packet.address == place.network.node_address:
+    if rule is None and packet.address in place.network.node_addresses:
         family: Family = "IPv6" if ":" in packet.address else "IPv4"
         return table.rules.get(Frontend(packet.protocol, ANY_NODE_ADDRESS[family], packet.port))
     return rule
@@ -105,7 +105,7 @@ def _masquerade(rule: Rule, packet: Packet, place: Place) -> bool:
         return not _from_pod(packet, place)
     if rule.policy == "Cluster":
         return True
-    return packet.source == place.network.node_address or _to_itself(packet)
+    return packet.source in place.network.node_addresses or _to_itself(packet)
 
 
 def _to_itself(packet: Packet) -> bool:

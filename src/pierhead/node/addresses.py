@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 
 from pierhead.api.network import Range
@@ -13,10 +14,12 @@ class Exhausted(PierheadError):
 
 
 class Addresses:
-    """Hands out the addresses of a range in turn, so that one that was given back rests while all others are used: a client that
+    """Hands out the addresses of the first range in turn, so that one that was given back rests while all others are used: a client that
     still knows a pod that went does not find another one there."""
 
-    def __init__(self, range: Range) -> None:
+    def __init__(self, ranges: Sequence[Range]) -> None:
+        """``ranges``: one for each family; none of the others is smaller than the first."""
+        range, *self._others = ranges
         self._range = range
         self._first = int(range.network_address) + 1
         self._count = range.num_addresses - 2
@@ -46,6 +49,11 @@ class Addresses:
                 self._held.add(address)
                 return address
         raise Exhausted(f"all {self._count} addresses of {self._range} are in use")
+
+    def every(self, address: str) -> tuple[str, ...]:
+        """With those that go with it: at the same place in the ranges of other families."""
+        number = int(ip_address(address)) - self._first
+        return address, *(str(other[1 + number]) for other in self._others)
 
     def give_back(self, address: str) -> None:
         self._held.discard(address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -53,8 +53,8 @@ class Runner(Protocol):
 class NodeAgent:
     """Runs one node until cancelled; then its pods end within ``SHUTDOWN_GRACE`` and it returns.
 
-    ``directory`` is the agent's own: its mark tells its processes from all others, and it holds the logs. ``pod_range`` is the part of
-    the network's pod ranges that is this node's, by default the first as a whole. ``root_pods``: pods may choose their account. ``api``: where the API answers; no pod is there. ``pods``: by default all
+    ``directory`` is the agent's own: its mark tells its processes from all others, and it holds the logs. ``pod_ranges`` are the parts of
+    the network's that are this node's, by default all of them. ``root_pods``: pods may choose their account. ``api``: where the API answers; no pod is there. ``pods``: by default all
     share the machine's network.
     """
 
@@ -68,7 +68,7 @@ class NodeAgent:
         zone: str,
         region: str,
         directory: Path,
-        pod_range: Range | None = None,
+        pod_ranges: Sequence[Range] = (),
         root_pods: bool = False,
         api: frozenset[tuple[str, int]] = frozenset(),
         pods: PodNetwork | None = None,
@@ -78,11 +78,11 @@ class NodeAgent:
         self._pods: Informer[Pod] = informers.of(POD)
         self._services: Informer[Service] = informers.of(SERVICE)
         self._nodes: Informer[Node] = informers.of(NODE)
-        found = network.pod_ranges[0] if pod_range is None else pod_range
+        found = pod_ranges or network.pod_ranges
         self._addresses = Addresses(found)
         self._pod_network = pods or Shared()
         self._ground = Place(frozenset((name,)), network, frozenset((zone,)), api)
-        self._description = Description(name, zone, region, network.node_address, (str(found),))
+        self._description = Description(name, zone, region, network.node_addresses, tuple(map(str, found)))
         self._runners: dict[str, Runner] = {}
         self._starved = False
         """Whether a pod waits for an address."""
@@ -172,7 +172,7 @@ class NodeAgent:
                 self._host.recorder.note(POD, pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
                 return
             given = ""  # nothing will be started any more
-        self._care(PodRunner(pod, self._host, given), given)
+        self._care(PodRunner(pod, self._host, self._addresses.every(given) if given else ()), given)
 
     def _care(self, runner: Runner, address: str) -> None:
         self._runners[runner.pod.metadata.uid] = runner

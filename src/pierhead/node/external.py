@@ -194,7 +194,7 @@ class ExternalPod:
         """Writes the status if it is another than was written last. Returns seconds until it must be tried again."""
         if self._gone:
             return None
-        where = Place(self._address, self._host.network.node_address, self._since)
+        where = Place((self._address,) if self._address else (), self._host.network.node_addresses, self._since)
         standing = Standing(where, self._refusal, self._ready, self._withheld)
         body = decisions.status(self.pod, standing, now=self._host.now(), before=self._status.conditions)
         try:

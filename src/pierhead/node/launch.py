@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pierhead.api.kind import Kind
@@ -55,7 +55,9 @@ def check(pod: Pod, container: Container) -> None:
         )
 
 
-async def prepare(pod: Pod, container: Container, address: str, host: Host, log: Callable[[], Log]) -> Launch:
+async def prepare(
+    pod: Pod, container: Container, addresses: Sequence[str], host: Host, log: Callable[[], Log]
+) -> Launch:
     """Attaches the pod to its network; ``log`` is called when nothing else can go wrong.
 
     Raises:
@@ -64,7 +66,7 @@ async def prepare(pod: Pod, container: Container, address: str, host: Host, log:
     KernelError: the pod could not be attached to its network.
     """
     user, group = _account(pod, container, host)
-    facts = await _facts(pod, container, address, host)
+    facts = await _facts(pod, container, addresses, host)
     try:
         own = environment(container.env, container.env_from, facts)
     except Unresolved as error:
@@ -72,7 +74,7 @@ async def prepare(pod: Pod, container: Container, address: str, host: Host, log:
     variables = _base(pod, user) | own
     argv = [expand(word, own) for word in (*container.command, *container.args)]
     directory = expand(container.working_dir, own) or _home(user)
-    prefix = host.pods.attach(pod.metadata.uid, address)
+    prefix = host.pods.attach(pod.metadata.uid, addresses)
     return Launch(pod.metadata.uid, container.name, argv, variables, log(), directory, user, group, prefix)
 
 
@@ -127,10 +129,10 @@ def _account(pod: Pod, container: Container, host: Host) -> tuple[int | None, in
     return user, group
 
 
-async def _facts(pod: Pod, container: Container, address: str, host: Host) -> Facts:
+async def _facts(pod: Pod, container: Container, addresses: Sequence[str], host: Host) -> Facts:
     maps, secrets = references(container.env, container.env_from)
     namespace, meta = pod.metadata.namespace, pod.metadata
-    node = host.network.node_address
+    nodes = host.network.node_addresses
     return Facts(
         fields={
             "metadata.name": meta.name,
@@ -138,16 +140,16 @@ async def _facts(pod: Pod, container: Container, address: str, host: Host) -> Fa
             "metadata.uid": meta.uid,
             "spec.nodeName": host.name,
             "spec.serviceAccountName": pod.spec.service_account_name,
-            "status.hostIP": node,
-            "status.hostIPs": node,
-            "status.podIP": address,
-            "status.podIPs": address,
+            "status.hostIP": nodes[0],
+            "status.hostIPs": ",".join(nodes),
+            "status.podIP": addresses[0],
+            "status.podIPs": ",".join(addresses),
         },
         labels=meta.labels,
         annotations=meta.annotations,
         config_maps=await _read(CONFIG_MAP, maps, namespace, host),
         secrets=await _read(SECRET, secrets, namespace, host),
-        common={"POD_IP": address}
+        common={"POD_IP": addresses[0]}
         | service_variables(host.services.list(), namespace, links=pod.spec.enable_service_links is not False),
     )
 

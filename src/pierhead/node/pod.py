@@ -33,14 +33,15 @@ RETRY = 5.0
 
 
 class PodRunner:
-    """Runs one pod. ``address`` stays its own until `run` has returned; empty: none was free, and the pod is to be deleted."""
+    """Runs one pod. ``addresses``, one for each family, stay its own until `run` has returned; empty: none was free, and the pod is to
+    be deleted."""
 
-    def __init__(self, pod: Pod, host: Host, address: str) -> None:
+    def __init__(self, pod: Pod, host: Host, addresses: tuple[str, ...]) -> None:
         self.pod = pod
-        self.address = address
+        self.address = addresses[0] if addresses else ""
         self._host = host
         since = lifecycle_status.seconds_of(pod.status.start_time) or host.now()
-        self._place = Place(address, host.network.node_address, since)
+        self._place = Place(addresses, host.network.node_addresses, since)
         self._records = lifecycle_status.restore(pod, host.now())
         self._failure = lifecycle_status.failure(pod)
         self._status = PodStatus(pod, host.client, host.now)
@@ -172,7 +173,7 @@ class PodRunner:
             launch.check(self.pod, container)
             number = before.restarts + (before.end is not None)
             found = await launch.prepare(
-                self.pod, container, self.address, self._host, partial(self._logs.open, container.name, number)
+                self.pod, container, self._place.pod_ips, self._host, partial(self._logs.open, container.name, number)
             )
         except Refused as error:
             self._refuse(container, before, error)

@@ -38,7 +38,8 @@ class Description(msgspec.Struct, frozen=True):
     name: str
     zone: str
     region: str
-    address: str
+    addresses: tuple[str, ...]
+    """One for each family, the primary family first."""
     pod_ranges: tuple[str, ...]
 
     def node(self) -> Tree:
@@ -55,9 +56,9 @@ class Description(msgspec.Struct, frozen=True):
 
     def status(self) -> Tree:
         """Without conditions: what does not change while the node runs."""
-        addresses = {"InternalIP": self.address, "Hostname": self.name}
+        internal = [{"type": "InternalIP", "address": address} for address in self.addresses]
         return {
-            "addresses": [{"type": kind, "address": value} for kind, value in addresses.items()],
+            "addresses": [*internal, {"type": "Hostname", "address": self.name}],
             "capacity": _capacity(),
             "allocatable": _capacity(),
             "nodeInfo": _info(),

@@ -43,8 +43,8 @@ def doors(settings: Settings, first: socket.socket | None = None) -> Iterator[so
     """
     first = first or listen(settings.host, settings.port)
     yield first
-    if settings.network.machine_address and not _is_wildcard(settings.host):
-        yield listen(settings.network.machine_address, first.getsockname()[1])
+    for address in () if _is_wildcard(settings.host) else settings.network.machine_addresses:
+        yield listen(address, first.getsockname()[1])
 
 
 def url(host: str, listener: socket.socket) -> str:
@@ -68,8 +68,7 @@ def answering(listener: socket.socket, network: Network) -> Sequence[tuple[str, 
         own = sorted(machine.addresses(), key=lambda address: address.version != network.service_ranges[0].version)
         found = [str(address) for address in own if address.version in versions]
         found += ["127.0.0.1", "0.0.0.0"] if versions == (4,) else ["127.0.0.1", "::1", "0.0.0.0", "::"]
-    inside = [network.machine_address] if network.machine_address else []
-    return [(address, port) for address in dict.fromkeys((*inside, *found))]
+    return [(address, port) for address in dict.fromkeys((*network.machine_addresses, *found))]
 
 
 def names(settings: Settings) -> list[str]:
@@ -80,9 +79,7 @@ def names(settings: Settings) -> list[str]:
     if _is_wildcard(settings.host):
         outside = ["::1", *map(str, machine.addresses()), socket.gethostname().lower()]
     first = str(settings.network.service_ranges[0][1])
-    if settings.network.machine_address:
-        outside.append(settings.network.machine_address)
-    return ["127.0.0.1", "localhost", first, *inside, *outside]
+    return ["127.0.0.1", "localhost", first, *inside, *outside, *settings.network.machine_addresses]
 
 
 def _is_wildcard(host: str) -> bool:

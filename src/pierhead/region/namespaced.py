@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from ipaddress import ip_address, ip_network
@@ -25,6 +25,7 @@ from pierhead.region.settings import Settings
 from pierhead.region.terrain import Unfit
 from pierhead.wire.netlink import Protocol
 from pierhead.wire.nftables import Family
+from pierhead.wire.routes import IP
 
 NODE: Final = "node"
 """The file below a region's own directory that its nodes' namespace is kept by; those of pods are beside it."""
@@ -43,11 +44,11 @@ class Namespaced:
 
     def dataplane(self, place: Place, owner: str) -> Nftables:
         watch = self._namespace.within(RulesetWatch.open)
-        return Nftables([ground(self._network, owner)], self._namespace.open(Protocol.NETFILTER), watch)
+        return Nftables(grounds(self._network, owner), self._namespace.open(Protocol.NETFILTER), watch)
 
     def pods(self, node: str) -> Apart:
         """The pod network of one node; it ends with the region."""
-        found = Apart(self._namespace, self._network.node_address, self._directory / PODS / node)
+        found = Apart(self._namespace, self._network.node_addresses, self._directory / PODS / node)
         self._stack.callback(found.close)
         return found
 
@@ -67,10 +68,10 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             machine = stack.enter_context(Netlink.open(Protocol.ROUTE))
             wiring.check(machine, plan)
             if left := netns.find(path):
-                _guard(left, [ground(settings.network, owner)])  # before anything is undone: it may be another's
+                _guard(left, grounds(settings.network, owner))  # before anything is undone: it may be another's
             namespace = left or netns.make(path)
             stack.callback(netns.remove, path)
-            _guard(namespace, [ground(settings.network, owner)])
+            _guard(namespace, grounds(settings.network, owner))
             wiring.lay(machine, namespace, plan)
             stack.callback(wiring.remove, machine, plan)
             netns.remove_below(directory / PODS)
@@ -129,16 +130,35 @@ def _link(directory: Path) -> str:
 
 
 def _wiring(network: Network, link: str) -> Wiring:
-    own = (*network.service_ranges, *network.floating_ranges)
-    beyond: tuple[Range, ...] = (*own, *network.pod_ranges)
-    ends = ip_address(network.machine_address), ip_address(network.node_address)
-    side = Side(*ends, own, beyond, network.endpoint_ranges)
-    return Wiring(link, (side,))
+    return Wiring(link, tuple(_side(network, found.version) for found in network.service_ranges))
 
 
-def ground(network: Network, owner: str) -> Ground:
-    """What the rules of the nodes know of their network; ``owner``: the region's uid."""
+def _side(network: Network, version: int) -> Side:
+    own = (*_of(network.service_ranges, version), *_of(network.floating_ranges, version))
+    beyond = (*own, *_of(network.pod_ranges, version))
+    machine, node = (_address(found, version) for found in (network.machine_addresses, network.node_addresses))
+    return Side(machine, node, own, beyond, _of(network.endpoint_ranges, version))
+
+
+def grounds(network: Network, owner: str) -> list[Ground]:
+    """One for each family."""
+    return [ground(network, owner, found.version) for found in network.service_ranges]
+
+
+def ground(network: Network, owner: str, version: int = 0) -> Ground:
+    """What the rules of the nodes know of their network. ``owner``: the region's uid; ``version``: 4 or 6, by default of the primary
+    family."""
+    version = version or network.service_ranges[0].version
+    machine, node = (_address(found, version) for found in (network.machine_addresses, network.node_addresses))
     return Ground(
-        Family.IP, owner, (network.node_address,), network.service_ranges, network.pod_ranges, network.floating_ranges,
-        (UPLINK,), (ip_network(network.machine_address),),
+        Family.IP6 if version == 6 else Family.IP, owner, (str(node),), _of(network.service_ranges, version),
+        _of(network.pod_ranges, version), _of(network.floating_ranges, version), (UPLINK,), (ip_network(machine),),
     )  # fmt: skip
+
+
+def _of(ranges: Iterable[Range], version: int) -> tuple[Range, ...]:
+    return tuple(found for found in ranges if found.version == version)
+
+
+def _address(addresses: Iterable[str], version: int) -> IP:
+    return next(found for found in map(ip_address, addresses) if found.version == version)

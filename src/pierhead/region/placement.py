@@ -19,7 +19,12 @@ class Placed(NamedTuple):
 
     name: str
     zone: str
-    pod_range: Range
+    pod_ranges: tuple[Range, ...]
+    """One for each family, the primary family first."""
+
+    @property
+    def pod_range(self) -> Range:
+        return self.pod_ranges[0]
 
 
 def place(network: Network, zones: Sequence[str], name: str = "") -> tuple[Placed, ...]:
@@ -31,7 +36,7 @@ def place(network: Network, zones: Sequence[str], name: str = "") -> tuple[Place
     Raises:
         UsageError: the pod range is too small for so many nodes.
     """
-    parts = _parts(network.pod_ranges[0], len(zones))
+    parts = list(zip(*(_parts(found, len(zones)) for found in network.pod_ranges), strict=False))
     if len(zones) == 1:
         return (Placed(name or ALONE, zones[0], parts[0]),)
     base = name or SEVERAL
@@ -44,7 +49,7 @@ def numbered(network: Network, zones: Sequence[str]) -> tuple[Placed, ...]:
     Raises:
         UsageError: as `place`.
     """
-    parts = _parts(network.pod_ranges[0], len(zones))
+    parts = list(zip(*(_parts(found, len(zones)) for found in network.pod_ranges), strict=False))
     every = enumerate(zip(zones, parts, strict=False), 1)
     return tuple(Placed(f"{SEVERAL}-{number}", zone, part) for number, (zone, part) in every)
 

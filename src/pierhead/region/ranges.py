@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from itertools import combinations, product
+
+from msgspec.structs import replace
 
 from pierhead.api.floatingippools import of_the_region
 from pierhead.api.network import Mode, Network, Range
@@ -18,12 +20,13 @@ LOOPBACK_SERVICES = IPv4Network("127.96.0.0/16")
 LOOPBACK_PODS = IPv4Network("127.64.0.0/16")
 LOOPBACK_FLOATING = IPv4Network("127.99.0.0/24")
 CLUSTER_SERVICES = IPv4Network("10.96.0.0/16")
-NAMESPACE_PODS = IPv4Network("10.244.0.0/16")
-NAMESPACE_FLOATING = IPv4Network("10.99.0.0/24")
+NAMESPACE_PODS: Mapping[int, Range] = {4: IPv4Network("10.244.0.0/16"), 6: IPv6Network("fd00:10:244::/112")}
+NAMESPACE_FLOATING: Mapping[int, Range] = {4: IPv4Network("10.99.0.0/24"), 6: IPv6Network("fd00:10:99::/120")}
+"""By IP version."""
 EXAMPLES = {"--pod-cidr": LOOPBACK_PODS, "--floating-cidr": "192.0.2.10/32", "--endpoint-cidrs": "192.0.2.0/24"}
 """Of an option that takes ranges, in the mode that is there without asking; of Services unless said otherwise."""
-MACHINE, NODE = "10.97.0.1", "10.97.0.2"
-"""The two ends of the link between the machine and its nodes."""
+MACHINE, NODE = {4: "10.97.0.1", 6: "fd00:10:97::1"}, {4: "10.97.0.2", 6: "fd00:10:97::2"}
+"""The two ends of the link between the machine and its nodes, by IP version."""
 
 
 def parse(option: str, text: str | None) -> tuple[Range, ...]:
@@ -72,12 +75,8 @@ def choose(
         _check_idle(pods, endpoints)
         network = Network("none", services or (CLUSTER_SERVICES,), floating_ranges=floating, region=region)
     elif mode == "namespace":
-        network = Network(
-            "namespace", services or (CLUSTER_SERVICES,), pods or (NAMESPACE_PODS,), floating or (NAMESPACE_FLOATING,),
-            endpoints or (IPv4Network(MACHINE), *_beside_the_link(subnets)), node_address=NODE, machine_address=MACHINE,
-            region=region,
-        )  # fmt: skip
-        _check_namespace(network)
+        network = _in_namespaces(services or (CLUSTER_SERVICES,), pods, floating, endpoints, subnets)
+        network = replace(network, region=region)
     else:
         network = Network(
             "loopback", services or (LOOPBACK_SERVICES,), pods or (LOOPBACK_PODS,), floating or (LOOPBACK_FLOATING,),
@@ -146,9 +145,12 @@ def _check_counts(network: Network) -> None:
             "--service-cidr takes one range, or two of different families",
             "--service-cidr 10.96.0.0/16,fd00:10:96::/112",
         )
-    if len(network.pod_ranges) > 1:
+    if network.pod_ranges and [found.version for found in network.pod_ranges] != [
+        found.version for found in network.service_ranges
+    ]:
         raise UsageError(
-            "--pod-cidr takes one range, which the nodes of this machine share", f"--pod-cidr {network.pod_ranges[0]}"
+            f"--pod-cidr {_listed(network.pod_ranges)} and --service-cidr {_listed(network.service_ranges)} differ in families",
+            "give both one range of each: --service-cidr 10.96.0.0/16,fd00:10:96::/112",
         )
 
 
@@ -170,18 +172,57 @@ def _check_overlaps(network: Network) -> None:
             )
 
 
+def _in_namespaces(
+    services: tuple[Range, ...],
+    pods: tuple[Range, ...],
+    floating: tuple[Range, ...],
+    endpoints: tuple[Range, ...],
+    subnets: Iterable[Range],
+) -> Network:
+    """The second family has what the first has, but for a default pool of floating IPs. Checked as far as this mode goes."""
+    first, *others = versions = [found.version for found in services]
+    second = others[0] if others else 0
+    machine = [ip_network(MACHINE[version]) for version in versions]
+    network = Network(
+        "namespace", services, pods or tuple(NAMESPACE_PODS[version] for version in versions),
+        floating or (NAMESPACE_FLOATING[first],), endpoints or (*machine, *_beside_the_link(subnets)),
+        node_address=NODE[first], machine_address=MACHINE[first],
+        second_node_address=NODE.get(second, ""), second_machine_address=MACHINE.get(second, ""),
+    )  # fmt: skip
+    _check_namespace(network)
+    return network
+
+
 def _beside_the_link(subnets: Iterable[Range]) -> Iterator[Range]:
     """A killed run may have left its link on the machine."""
-    return (found for found in subnets if ip_address(NODE) not in found)
+    return (found for found in subnets if ip_address(NODE[4]) not in found)
 
 
 def _check_namespace(network: Network) -> None:
     for found in (*network.service_ranges, *network.pod_ranges, *network.floating_ranges):
-        if found.version == 6 or any(ip_address(end) in found for end in (MACHINE, NODE)):
+        ends = MACHINE[found.version], NODE[found.version]
+        if any(ip_address(end) in found for end in ends):
             raise UsageError(
-                f"--network namespace serves IPv4 ranges without {MACHINE} and {NODE}, not {found}",
-                "take another range, such as 10.96.0.0/16",
+                f"--network namespace has {' and '.join(ends)} for its link, so not {found} for others",
+                f"take another range, such as {CLUSTER_SERVICES if found.version == 4 else 'fd00:10:96::/112'}",
             )
+    for found in network.floating_ranges:
+        if f"IPv{found.version}" not in network.families:
+            raise UsageError(
+                f"--floating-cidr {found} is of another family than Services have",
+                f"--service-cidr {CLUSTER_SERVICES},fd00:10:96::/112",
+            )
+    first, *others = network.pod_ranges
+    for other in others:
+        if other.num_addresses < first.num_addresses:
+            raise UsageError(
+                f"--pod-cidr {other} is smaller than {first}: each pod has an address of either",
+                f"--pod-cidr {first},{NAMESPACE_PODS[other.version]}",
+            )
+
+
+def _listed(ranges: Iterable[Range]) -> str:
+    return ",".join(map(str, ranges))
 
 
 def _check_loopback(network: Network) -> None:

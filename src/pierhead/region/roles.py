@@ -116,7 +116,7 @@ class Roles:
         settings = self._settings
         return NodeAgent(
             self._client(node.name), informers, self._terrain.network(node.name),
-            name=node.name, zone=node.zone, region=settings.region, pod_range=node.pod_range,
+            name=node.name, zone=node.zone, region=settings.region, pod_ranges=node.pod_ranges,
             directory=self._homes / node.name, root_pods=settings.root_pods, api=self._api,
             pods=self._terrain.pods(node.name),
         )  # fmt: skip

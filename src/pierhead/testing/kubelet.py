@@ -38,7 +38,7 @@ def ready(tree: Tree, address: str, now: float) -> Tree:
     ``address``: its IP unless it has one. ``now``: seconds since the epoch.
     """
     pod = msgspec.convert(tree, Pod)
-    place = Place(pod.status.pod_ip or address, pod.status.host_ip or HOST, now)
+    place = Place((pod.status.pod_ip or address,), (pod.status.host_ip or HOST,), now)
     return lifecycle_status.status(pod, _records(pod, now), place, now=now, before=lifecycle_status.conditions(pod))
 
 

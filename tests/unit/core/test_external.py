@@ -14,7 +14,7 @@ from pierhead.core import external
 from pierhead.core.external import DELETED, Standing, Term
 from pierhead.core.lifecycle_status import Place, rfc3339
 
-HERE, NOWHERE = Place("192.0.2.7", "127.0.0.1", 1000), Place("", "127.0.0.1", 1000)
+HERE, NOWHERE = Place(("192.0.2.7",), ("127.0.0.1",), 1000), Place((), ("127.0.0.1",), 1000)
 PROBED: dict[str, Any] = {"readinessProbe": {"tcpSocket": {"port": 1}}}
 
 

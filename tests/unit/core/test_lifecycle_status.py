@@ -11,7 +11,7 @@ from pierhead.core import lifecycle, lifecycle_status
 from pierhead.core.lifecycle import DEADLINE_EXCEEDED, Record, Running, Starting, Terminated, Waiting
 from pierhead.core.lifecycle_status import Place
 
-PLACE = Place("127.64.0.7", "127.0.0.1", 1000)
+PLACE = Place(("127.64.0.7",), ("127.0.0.1",), 1000)
 
 
 def pod(status: dict[str, Any] | None = None, **spec: Any) -> Pod:
@@ -160,7 +160,7 @@ def test_a_pod_past_its_deadline_has_failed_once_nothing_of_it_runs() -> None:
 
 def test_a_pod_without_an_address_says_none() -> None:
     found = lifecycle_status.status(
-        pod(), {"c": Record()}, Place("", "127.0.0.1", 1000), now=1000.0, before={}, over=True
+        pod(), {"c": Record()}, Place((), ("127.0.0.1",), 1000), now=1000.0, before={}, over=True
     )
     assert "podIP" not in found
     assert "podIPs" not in found

@@ -19,7 +19,7 @@ ZONES = st.lists(st.from_regex(r"[a-z][a-z0-9]{0,5}", fullmatch=True), min_size=
 
 
 def test_one_node_has_the_whole_range() -> None:
-    assert place(NETWORK, ["z"]) == (("node-1", "z", ip_network("127.64.0.0/16")),)
+    assert place(NETWORK, ["z"]) == (("node-1", "z", (ip_network("127.64.0.0/16"),)),)
     assert place(NETWORK, ["z"], "web")[0].name == "web"
 
 

@@ -45,10 +45,31 @@ def test_in_namespaces_endpoints_may_lie_on_the_machine_and_beside_it() -> None:
 
 
 @pytest.mark.parametrize(
+    "services", ["10.96.0.0/16,fd00:10:96::/112", "fd00:10:96::/112,10.96.0.0/16", "fd00:10:96::/112"]
+)
+def test_namespaces_have_pods_and_a_link_of_each_family_that_services_have(services: str) -> None:
+    asked = ranges.parse("--service-cidr", services)
+    network = ranges.choose("namespace", services=asked)
+    versions = [found.version for found in asked]
+    assert [found.version for found in network.pod_ranges] == versions
+    for addresses in (network.node_addresses, network.machine_addresses):
+        assert [ip_network(address).version for address in addresses] == versions
+    assert network.floating_ranges[0].version == versions[0]
+
+
+def test_pods_have_the_families_of_services_and_an_address_of_each() -> None:
+    both = ranges.parse("--service-cidr", "10.96.0.0/16,fd00:10:96::/112")
+    with pytest.raises(UsageError, match="differ in families"):
+        ranges.choose("namespace", services=both, pods=both[:1])
+    with pytest.raises(UsageError, match=r"fd00:1::/120 is smaller than 10\.1\.0\.0/16"):
+        ranges.choose("namespace", services=both, pods=ranges.parse("--pod-cidr", "10.1.0.0/16,fd00:1::/120"))
+
+
+@pytest.mark.parametrize(
     ("services", "text"),
     [
-        ("10.96.0.0/15", "without 10.97.0.1 and 10.97.0.2, not 10.96.0.0/15"),
-        ("10.96.0.0/16,fd00:10:96::/112", "IPv4"),
+        ("10.96.0.0/15", "10.97.0.1 and 10.97.0.2 for its link, so not 10.96.0.0/15"),
+        ("10.96.0.0/16,fd00:10:97::/112", "fd00:10:97::1 and fd00:10:97::2 for its link"),
         ("10.244.128.0/20", "overlap"),
     ],
 )
@@ -67,7 +88,7 @@ def test_namespaces_refuse(services: str, text: str) -> None:
         ("127.96.0.0/16", "127.96.3.0/24", "overlap"),
         ("127.96.0.0/30", None, "too small"),
         ("127.96.0.0/16,127.97.0.0/16", None, "different families"),
-        ("127.96.0.0/16", "127.64.0.0/17,127.65.0.0/17", "--pod-cidr takes one range"),
+        ("127.96.0.0/16", "127.64.0.0/17,127.65.0.0/17", "differ in families"),
     ],
 )
 def test_loopback_refuses(services: str, pods: str | None, text: str) -> None:
