@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from builders import view
@@ -81,6 +83,30 @@ def test_what_was_refused_before_says_nothing() -> None:
 
 def test_what_a_dead_node_refuses_says_nothing() -> None:
     assert said(judge(service(), (), [proxy("a"), proxy("b", refusals=(refusal(),))], ["a"]))[0] == "True"
+
+
+NODES = st.frozensets(st.sampled_from("abcd"))
+
+
+@given(NODES, st.lists(st.tuples(NODES.filter(bool), st.integers(0, 9), st.booleans()), max_size=4))
+def test_true_means_that_every_live_node_holds_it_and_refuses_nothing(
+    live: frozenset[str], reports: list[tuple[frozenset[str], int, bool]]
+) -> None:
+    proxies = [
+        proxy(*sorted(nodes), services=str(number), refusals=(refusal(),) if refuses else ())
+        for nodes, number, refuses in reports
+    ]
+    waiting = behind(5, proxies, live)
+    held = {node for nodes, number, _ in reports if number >= 5 for node in nodes}
+    refusing = {node for nodes, _, refuses in reports if refuses for node in nodes}
+    assert waiting == live - held
+    found = judge(service(), waiting, proxies, live)
+    if not live:
+        assert found is None
+        return
+    status, _, message = said(found)
+    assert message.partition(" ")[0] == f"{len((live & held) - refusing)}/{len(live)}"
+    assert (status == "True") == (live <= held and not live & refusing)
 
 
 def test_a_load_balancer_needs_its_address() -> None:
