@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
+from pierhead.api import views
 from pierhead.api.network import Range
-from pierhead.api.views import EndpointSlice
 from pierhead.cli.packets import Seen, Sender
 from pierhead.forwarding import nftcompare
 from pierhead.forwarding.assembly import Assembly
@@ -21,7 +21,7 @@ from pierhead.forwarding.nftmodel import Ruleset
 from pierhead.forwarding.nftwalk import Address, Fate, Sent, Step, Unwalkable, fates
 from pierhead.forwarding.nftwords import words
 from pierhead.forwarding.place import Place
-from pierhead.forwarding.table import ForwardingTable, Refusal, ServiceName
+from pierhead.forwarding.table import ANY_NODE_ADDRESS, ForwardingTable, Refusal, ServiceName
 from pierhead.forwarding.trace import Packet, rule_at, trace
 from pierhead.node.wiring import UPLINK
 from pierhead.wire.expressions import RETURN
@@ -34,9 +34,7 @@ KEEPING: Final = ("learn", "clear", "sticky")
 ASKED: Final = ("frontends", "terms", "endpoints", "cluster-ips")
 """Sets of which it is worth a line that they lack something."""
 LOOPBACK: Final = IPv4Network("127.0.0.0/8")
-MEND: Final = (
-    "what others change is mended in a moment; if this stays, read what `pierhead up` says, or start it again"
-)
+MEND: Final = "what others change is mended in a moment; if this stays, read what `pierhead up` says, or start it again"
 
 
 class Kernel(msgspec.Struct, frozen=True):
@@ -108,22 +106,23 @@ class _Telling:
         lines = ["no rules of the kernel are read: in loopback mode a proxy in userspace carries the traffic"]
         if self._sender.link == UPLINK and ip_address(packet.address) in LOOPBACK:
             return Account([*lines, "dropped: addresses of 127.0.0.0/8 never leave a machine"])
-        refused = [told for found in self._seen.proxies for told in found.status.refusals]
-        for one in refused:
-            if (one.protocol, one.port) == (packet.protocol, packet.port) and one.address in (
-                packet.address,
-                "0.0.0.0",
-                "::",
-            ):
-                return Account(
-                    [*lines, f"not carried: {one.message}"], "the proxy does not serve this", "see above why"
-                )
+        if refusal := self._refusal():
+            step = "do what it says, or give the Service another port"
+            return Account([*lines, f"not carried: {refusal.message}"], "the proxy does not serve this", step)
         if said.verdict == "forward":
             return Account([*lines, self._goes((end.address, end.port) for end in said.endpoints)])
         if said.verdict == "pass":
             return Account([*lines, self._passes(packet.address)])
         silent = "; a proxy in the kernel would drop it silently" if said.verdict == "drop" else ""
         return Account([*lines, f"refused: {said.why[-1]}{silent}"])
+
+    def _refusal(self) -> views.Refusal | None:
+        """What the proxy itself says of this frontend."""
+        packet = self._packet
+        here = (packet.address, *ANY_NODE_ADDRESS.values())
+        told = (one for found in self._seen.proxies for one in found.status.refusals)
+        wanted = packet.protocol, packet.port
+        return next((one for one in told if (one.protocol, one.port) == wanted and one.address in here), None)
 
     # -- carried by the kernel
 
@@ -134,6 +133,12 @@ class _Telling:
             lines = [f"the kernel's table was not read: {kernel.unread}", "the rules that the nodes are to hold:"]
             return Account([*lines, *_steps(ours, wanted), self._verdict(ours)])
         held = kernel.rules
+        if not held.chains:
+            return Account(
+                ["what the kernel holds:", "  nothing", f"wanted: {self._verdict(ours)}"],
+                f"the node has no {held.table}",
+                MEND,
+            )
         lines = [f"what the kernel holds, {held.table}:"]
         lines += _indented(f"{chain} sees these packets too, and is not followed here" for chain in kernel.neighbours)
         if not held.table.comment.startswith(f"{kernel.ground.owner} "):
@@ -225,7 +230,7 @@ class _Telling:
 
 
 def _wanted(seen: Seen, place: Place) -> tuple[ForwardingTable, Sequence[Refusal]]:
-    own: dict[ServiceName, list[EndpointSlice]] = {}
+    own: dict[ServiceName, list[views.EndpointSlice]] = {}
     for found in seen.slices:
         own.setdefault(ServiceName(found.metadata.namespace, found.service), []).append(found)
     assembly = Assembly()
