@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from kernel.packets.servers import Servers
+from kernel.packets.servers import Servers, listeners
 from kernel.packets.topology import Topology, topology
 from namespaces import NO_NAMESPACE, NO_NFTABLES, allowed, has_nftables, namespace_of_its_own
 
@@ -29,6 +29,6 @@ def recorded() -> Iterator[Recorded]:
         pytest.skip(NO_NFTABLES)
     with namespace_of_its_own(mapped=mapped) as node, topology(node) as network, asyncio.Runner() as runner:
         servers = Servers()
-        runner.run(servers.start(network))
+        runner.run(servers.start(network, listeners()))
         yield Recorded(network, runner)
         runner.run(servers.close())

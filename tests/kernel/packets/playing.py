@@ -9,8 +9,8 @@ from itertools import groupby
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from kernel.packets.objects import Tree
-from kernel.packets.probes import SILENCE, Call, Met
+from kernel.packets.objects import Objects, Tree
+from kernel.packets.probes import SILENCE, Call, Met, meet
 from kernel.packets.proxying import Proxy
 from kernel.packets.topology import ADDRESSES, NAMES, Topology
 
@@ -44,7 +44,7 @@ ALWAYS: Final = ("outcome", "via", "sendError")
 class Player:
     def __init__(self, network: Topology, scenario: Tree, *, patience: float = PATIENCE) -> None:
         self._network, self._scenario, self._patience = network, scenario, patience
-        self._proxy = Proxy(network, scenario)
+        self._proxy = Proxy(network, Objects(scenario))
         self._calls: dict[str, tuple[Call, str]] = {}
         self._answered: dict[int, str] = {}
         """Step → the one server of a client that sticks."""
@@ -106,12 +106,7 @@ class Player:
 
     async def _once(self, probe: Tree, patience: float) -> Met:
         call, port = self._call(probe)
-        with call:
-            try:
-                async with asyncio.timeout(patience):
-                    return await call.connect(port) or await call.ask()
-            except TimeoutError:
-                return SILENCE
+        return await meet(call, port, patience)
 
     async def _meet(self, probe: Tree, result: Tree) -> list[str]:
         seen: set[Met] = set()

@@ -151,6 +151,16 @@ class Call:
             remove(self._socket)
 
 
+async def meet(call: Call, port: int, patience: float) -> Met:
+    """One connection with one request."""
+    with call:
+        try:
+            async with asyncio.timeout(patience):
+                return await call.connect(port) or await call.ask()
+        except TimeoutError:
+            return SILENCE
+
+
 def _done(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from kernel.packets.objects import FAMILIES, Objects, Tree
 from kernel.packets.topology import Topology
@@ -12,15 +13,15 @@ from pierhead.forwarding.assembly import NOTHING, Assembly
 from pierhead.forwarding.diff import Change, whole
 from pierhead.forwarding.table import ServiceName
 from pierhead.wire import conntrack
-from pierhead.wire.nftables import Table, delete
+from pierhead.wire.nftables import Family, Table, delete
 
 
 class Proxy:
     """Everything between the objects and the kernel but the watches and the wish to retry."""
 
-    def __init__(self, network: Topology, scenario: Tree) -> None:
+    def __init__(self, network: Topology, objects: Objects) -> None:
         self._netlink = network.netlink
-        self._objects = Objects(scenario)
+        self._objects = objects
 
     async def start(self) -> None:
         """A process that knows nothing of the one before it."""
@@ -42,8 +43,10 @@ class Proxy:
 
     def clear(self) -> None:
         """Nothing of it is left in the kernel, and no connection."""
+        for family in (Family.ARP, *FAMILIES):
+            with suppress(ObjectMissing):
+                self._netlink.transact([delete(Table(family, "pierhead"))])
         for family in FAMILIES:
-            self._netlink.transact([delete(Table(family, "pierhead"))])
             flows = map(conntrack.read, self._netlink.request(conntrack.dump(family)))
             self._netlink.perform([conntrack.delete(family, flow) for flow in flows], forgiving=(ObjectMissing,))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from kernel.packets.topology import ADDRESSES, PODS, Topology
@@ -17,6 +17,7 @@ class Listener(NamedTuple):
 
 
 def listeners() -> Iterator[Listener]:
+    """Who listened when kube-proxy was recorded."""
     for pod in PODS:
         for port in (8080, 8081, 9090):
             yield Listener(pod, "::", port)
@@ -36,9 +37,9 @@ class Servers:
         self._listening: list[asyncio.Server] = []
         self._transports: set[asyncio.BaseTransport] = set()
 
-    async def start(self, network: Topology) -> None:
-        """All of them, in the running loop."""
-        for listener in listeners():
+    async def start(self, network: Topology, these: Iterable[Listener]) -> None:
+        """In the running loop."""
+        for listener in these:
             family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
             sockets = network.host(listener.name.removesuffix("-lb")).sockets
             listening, receiving = sockets.make(socket.SOCK_STREAM, family), sockets.make(socket.SOCK_DGRAM, family)
