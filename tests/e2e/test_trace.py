@@ -75,6 +75,25 @@ def test_the_way_from_a_pod_from_the_node_from_the_machine_and_from_outside(tmp_
 
 
 @AS_ROOT
+def test_in_either_family_its_own_table_is_followed(tmp_path: Path) -> None:
+    options = ("--network", "namespace", "--service-cidr", "10.96.0.0/16,fd00:10:96::/112")
+    with network_namespace(mapped=False) as enter, running(tmp_path / "d", *options, enter=enter) as region:
+        here = Machine(region, enter)
+        both = {"type": "NodePort", "ipFamilyPolicy": "PreferDualStack"}
+        here.apply(pod("p", 9376, APP), service("web", [{"port": 80, "targetPort": 9376}], APP, **both))
+        region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
+        region.kubectl("wait", "--for=condition=Programmed", "service/web", "--timeout=30s")
+        for number, (family, name) in enumerate((("ip", "IPv4"), ("ip6", "IPv6"))):
+            address = here.shown("web", f".spec.clusterIPs[{number}]")
+            target = f"[{address}]:80" if name == "IPv6" else f"{address}:80"
+            for origin in ("p", "node", "machine"):
+                lines = told(here, "--from", origin, target)
+                assert f"what the kernel holds, table {family} pierhead:" in lines
+                assert lines[-1].startswith("goes to pod default/p ")
+            assert told(here, "--from", "outside", target)[-1] == UPLINK
+
+
+@AS_ROOT
 def test_an_element_that_a_stranger_deleted_is_found_and_named(tmp_path: Path) -> None:
     """In a copy of the node's table, which nobody mends."""
     with machine(tmp_path / "d") as here, network_namespace(mapped=False) as copy:

@@ -72,10 +72,10 @@ def sender_of(seen: Seen, question: Question) -> Sender:
     in_lab = lab.is_one(network)
     if origin == OUTSIDE:
         return Sender("a host outside", (str(fabric.STRANGER),) if in_lab else STRANGERS, link=UPLINK)
-    if origin == MACHINE and network.machine_address:
-        return Sender("the lab itself" if in_lab else "this machine", (network.machine_address,), link=UPLINK)
+    if origin == MACHINE and network.machine_addresses:
+        return Sender("the lab itself" if in_lab else "this machine", network.machine_addresses, link=UPLINK)
     if origin in (MACHINE, HERE):
-        return Sender("this machine" if origin == MACHINE else "the node", (network.node_address,))
+        return Sender("this machine" if origin == MACHINE else "the node", network.node_addresses)
     if address := canonical(origin):
         pod = seen.pod_at(address)
         return _pod_sender(pod) if pod else Sender("a host outside", (address,), link=UPLINK)
@@ -168,7 +168,7 @@ def place_of(seen: Seen, sender: Sender, packet: Packet) -> Place:
     own = [node for node in seen.nodes if node.metadata.name in names] or list(seen.nodes)
     zones = frozenset(node.zone for node in own if node.zone)
     network = seen.network
-    if own and (inside := _inside(own[0])):
+    if own and lab.is_one(network) and (inside := _inside(own[0])):  # elsewhere all nodes have the same
         network = replace(network, node_address=inside[0])
     return Place(frozenset(node.metadata.name for node in own), network, zones, frozenset(_api(seen.slices)))
 

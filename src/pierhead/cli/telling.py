@@ -217,7 +217,7 @@ class _Telling:
     def _passes(self, address: str) -> str:
         if self._seen.pod_at(address):
             return f"goes to {self._named(address, self._packet.port)} itself: no Service is involved"
-        if address == self._place.network.node_address:
+        if address in self._place.network.node_addresses:
             return f"is for the node itself: no Service has {self._packet.protocol} port {self._packet.port} there"
         if node := self._seen.node_at(address):
             return f"goes on to node {node.metadata.name}, and meets the rules there"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -51,7 +52,9 @@ def _look(seen: Seen, question: Question, data_dir: Path) -> Account:
     sender = sender_of(seen, question)
     packet = packet_of(seen, question, sender)
     place = place_of(seen, sender, packet)
-    there = vantage.kernel(seen, place, data_dir) if seen.network.mode == "namespace" else None
+    there = None
+    if seen.network.mode == "namespace":
+        there = vantage.kernel(seen, place, ip_address(packet.address).version, data_dir)
     return account(seen, sender, packet, place, there)
 
 

@@ -37,14 +37,14 @@ class Vantage(msgspec.Struct, frozen=True):
     """Raises KernelError, OSError or UsageError where this account, or this machine, has no way in."""
 
 
-def kernel(seen: Seen, place: Place, data_dir: Path) -> Kernel:
-    """What the kernel of the node at ``place`` holds. ``data_dir``: the region's, if this is its machine."""
-    found = _vantage(seen, place, data_dir)
+def kernel(seen: Seen, place: Place, version: int, data_dir: Path) -> Kernel:
+    """What the kernel of the node at ``place`` holds. ``version``: 4 or 6; ``data_dir``: the region's, if this is its machine."""
+    found = _vantage(seen, place, version, data_dir)
     table = Layout(found.ground).table
     try:
         with found.open(Protocol.NETFILTER) as netlink, found.open(Protocol.ROUTE) as route:
             rules = held.read(netlink, table, without=WITHOUT)
-            ways = tuple(_ways(route, 6 if found.ground.six else 4))
+            ways = tuple(_ways(route, version))
             return Kernel(found.ground, rules or Ruleset(table), held.neighbours(netlink, table), ways)
     except (NotPermitted, PermissionError):
         return Kernel(
@@ -55,10 +55,10 @@ def kernel(seen: Seen, place: Place, data_dir: Path) -> Kernel:
         return Kernel(found.ground, unread=elsewhere)
 
 
-def _vantage(seen: Seen, place: Place, data_dir: Path) -> Vantage:
+def _vantage(seen: Seen, place: Place, version: int, data_dir: Path) -> Vantage:
     owner = next((found.status.store for found in seen.proxies if found.status.store), "")
     if not lab.is_one(seen.network):
-        return Vantage(namespaced.ground(place.network, owner), namespaced.nodes_of(data_dir).open)
+        return Vantage(namespaced.ground(place.network, owner, version), namespaced.nodes_of(data_dir).open)
     file = lab.host_file(data_dir, min(place.nodes))
     return Vantage(lab.ground(place.network, len(seen.nodes), owner), partial(_from_within, data_dir, file))
 

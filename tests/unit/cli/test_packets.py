@@ -14,6 +14,7 @@ from pierhead.cli.packets import Question, Seen, packet_of, place_of, sender_of
 from pierhead.errors import UsageError
 from pierhead.forwarding.place import Place
 from pierhead.forwarding.trace import Packet
+from pierhead.node import fabric
 
 MACHINE = "127.67.0.250"
 PORTS = [{"name": "http", "port": 8080}, {"name": "dns", "port": 53, "protocol": "UDP"}]
@@ -118,7 +119,9 @@ def place(origin: str, target: str = "svc/web:http", seen: Seen = SEEN) -> Place
 
 
 def test_the_proxy_is_that_of_the_senders_node() -> None:
-    here, there = place("p"), place("q")
+    """In a lab, where each node has rules, and an address, of its own."""
+    seen = replace(SEEN, network=replace(SEEN.network, machine_address=str(fabric.ROOT)))
+    here, there = place("p", seen=seen), place("q", seen=seen)
     assert (set(here.nodes), set(here.zones), here.network.node_address) == ({"node-a"}, {"z1"}, NODE)
     assert (set(there.nodes), set(there.zones), there.network.node_address) == ({"node-b"}, {"z2"}, "127.67.0.251")
 
