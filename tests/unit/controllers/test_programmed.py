@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_network
 from typing import Any
+
+from msgspec.structs import replace
 
 import virtual
 from inside import Flaky, controlled, network, server, working
@@ -15,7 +18,6 @@ from pierhead.client.client import Client
 from pierhead.controllers.programmed import PATIENCE
 
 READY = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
-WEB: Tree = {"metadata": {"name": "web", "namespace": "default"}, "spec": {"ports": [{"port": 80}]}}
 MOMENT = PATIENCE / 2
 
 
@@ -43,8 +45,9 @@ class Scene:
         found = await self.client.get(PROXY_STATUS, proxy)
         return int(found.get("spec", {}).get("want", {}).get("services", "0"))
 
-    async def web(self, **spec: Any) -> Tree:
-        return await self.client.create(SERVICE, WEB | {"spec": WEB["spec"] | spec})
+    async def web(self, name: str = "web", **spec: Any) -> Tree:
+        metadata = {"name": name, "namespace": "default"}
+        return await self.client.create(SERVICE, {"metadata": metadata, "spec": {"ports": [{"port": 80}]} | spec})
 
     async def shown(self, name: str = "web") -> Tree:
         return await self.client.get(SERVICE, name, "default")
@@ -104,6 +107,34 @@ def test_a_service_costs_one_write() -> None:
         assert await scene.wanted() < revision(once)
 
     play(scenario)
+
+
+def test_a_load_balancer_costs_one_write_too_and_is_programmed_with_its_address() -> None:
+    async def scenario() -> None:
+        ground = replace(network("loopback"), floating_ranges=(ip_network("192.0.2.1/32"),))
+        async with server(ground) as found:
+            transport, scene = Flaky(found.transport), Scene(found.client)
+            async with working(Client(transport, "controllers"), ground):
+                await scene.node("a")
+                await scene.report("a")
+                await scene.web(type="LoadBalancer")
+                await scene.report("a", services=await scene.wanted())
+                await scene.report("a", services=await scene.wanted())
+                shown = await scene.shown()
+                assert shown["status"]["loadBalancer"]["ingress"]
+                assert await scene.says() == ("True", "1/1 nodes", 1)
+                written = [request for request in transport.requests if "services/web/status" in request]
+                assert len(written) == 2  # the address, and the condition
+                await scene.web("again", type="LoadBalancer")
+                await scene.report("a", services=await scene.wanted())
+                await asyncio.sleep(PATIENCE)
+                assert (await scene.condition("again"))["reason"] == "AddressNotAssigned"
+                await scene.client.delete(SERVICE, "web", "default")
+                await scene.report("a", services=await scene.wanted())
+                await scene.report("a", services=await scene.wanted())
+                assert (await scene.says("again"))[0] == "True"
+
+    virtual.run(scenario())
 
 
 def test_it_follows_the_generation_and_another_one_is_another_write() -> None:
@@ -236,8 +267,7 @@ def test_what_is_written_at_once_is_one_wish() -> None:
                 await scene.report("a")
                 transport.requests.clear()
                 for number in range(50):
-                    metadata = {"name": f"web-{number}", "namespace": "default"}
-                    made = await scene.client.create(SERVICE, WEB | {"metadata": metadata})
+                    made = await scene.web(f"web-{number}")
                 assert await scene.wanted() == revision(made)
                 assert sum("proxystatuses/a" in request for request in transport.requests) == 1
 

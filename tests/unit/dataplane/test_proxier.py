@@ -101,6 +101,11 @@ class Failing(Memory):
         return await super().commit(changes)
 
 
+class Deaf(Memory):
+    async def disturbed(self) -> Stranger:
+        raise OSError("no notices any more")
+
+
 def play(
     scene: Callable[[Stage], Awaitable[None]], *, before: Callable[[Stage], Awaitable[None]] | None = None
 ) -> None:
@@ -278,6 +283,18 @@ def test_a_stranger_who_insists_is_answered_ever_later_and_one_who_comes_back_an
                 stage.dataplane.strangers.put_nowait(Stranger("nft", 77, "table ip pierhead"))
             await asyncio.sleep(0.2)
             assert len(stage.dataplane.commits) == 2
+
+    virtual.run(scenario())
+
+
+def test_a_data_plane_that_no_longer_hears_others_goes_on_carrying() -> None:
+    async def scenario() -> None:
+        stage = Stage(Deaf(HERE))
+        async with stage.at_work():
+            await asyncio.sleep(1)
+            await stage.service()
+            await asyncio.sleep(1)
+            assert FRONTEND in stage.dataplane.table.rules
 
     virtual.run(scenario())
 
