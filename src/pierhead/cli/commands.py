@@ -57,9 +57,10 @@ def commands(context: click.Context) -> None:
 @click.option("--zones", metavar="Z1,Z2,…", help="A node for each of these zones, all of them in this process.")
 @click.option("--node-name", metavar="N", help="[default: node-1; with --zones: node, for node-Z1, node-Z2, …]")
 @click.option("--service-cidr", metavar="C4[,C6]", help="Where cluster IPs come from.")
-@click.option("--pod-cidr", metavar="CIDR", help="Where pod addresses come from.")
+@click.option("--pod-cidr", metavar="C4[,C6]", help="Where pod addresses come from.")
 @click.option("--floating-cidr", metavar="CIDR,…", help="What the default pool of floating IPs gives out.")
 @click.option("--endpoint-cidrs", metavar="CIDR,…", help="Where hand-written endpoints may lie.")
+@click.option("--egress", is_flag=True, help="Mode namespace: pods reach the world, as this machine does.")
 @click.option("--allow-root-pods", is_flag=True, help="As root: pods may ask for runAsUser 0; else they run as nobody.")
 def up(
     *,
@@ -75,6 +76,7 @@ def up(
     pod_cidr: str | None,
     floating_cidr: str | None,
     endpoint_cidrs: str | None,
+    egress: bool,
     allow_root_pods: bool,
 ) -> None:
     """Run a region on this machine, until Ctrl-C."""
@@ -100,6 +102,7 @@ def up(
             zones=command.choose_zones(zone, zones, choice.mode),
             node_name="" if node_name is None else command.name("--node-name", node_name, "node"),
             root_pods=allow_root_pods,
+            egress=command.choose_egress(egress, choice.mode),
         )  # fmt: skip
         return command.Plan(settings, choice.why, why_proxy)
 

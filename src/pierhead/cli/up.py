@@ -105,6 +105,20 @@ def choose_proxy(asked: str, network: Mode) -> str:
     return f"{mode} (as asked)" if asked == mode else f"{mode} (auto: {why})"
 
 
+def choose_egress(asked: bool, network: Mode) -> bool:
+    """Whether pods need a way to the world.
+
+    Raises:
+        UsageError: they have it, or there are none.
+    """
+    if asked and network != "namespace":
+        raise UsageError(
+            f"--network {network} has no use for --egress",
+            "leave it out: pods in mode loopback reach what this machine reaches",
+        )
+    return asked
+
+
 def choose_zones(zone: str | None, zones: str | None, network: Mode) -> tuple[str, ...]:
     """The zones in which there is a node, in the order asked for.
 
@@ -212,6 +226,11 @@ def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: s
         f"network     {network.mode} ({why_network}); {served_ranges(network, ready)}",
         f"proxy       {why_proxy}",
     ]
+    if settings.egress:
+        from pierhead.region.namespaced import link_of
+
+        table = link_of(settings.data_dir)
+        lines.append(f"egress      table {table} hides pods behind this machine's address until the region ends")
     if ready.floating.problem:
         lines.append(f"pool        {ready.floating.problem}")
     if len(settings.zones) > 1:

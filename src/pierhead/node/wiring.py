@@ -1,5 +1,5 @@
-"""What a node in a network namespace of its own changes on the machine: one link, and routes over it. The only room that changes
-anything there.
+"""What a node in a network namespace of its own changes on the machine: one link, and routes over it. With ``egress`` the
+only room that changes anything there.
 
 The kernel takes routes away with their link and a link with its other end, so that undoing is one message, also after a crash.
 """
@@ -25,6 +25,8 @@ from pierhead.wire.routes import IP, Address, Route, RouteKind, Table
 UPLINK: Final = "up0"
 """The node's end of the link."""
 
+LINK_LOCAL: Final = ip_network("169.254.0.0/16")
+"""No router passes these on (RFC 3927), least of all to what a cloud tells its machines there."""
 NOWHERE: Final = 0
 """The index of the link that an unreachable route leads to."""
 
@@ -149,6 +151,8 @@ def _inside(index: int, sides: Iterable[Side]) -> Iterator[Address | Route]:
         for found in side.beyond:
             if found not in side.own:  # what nobody has is not to go back to the machine, which sends it here
                 yield Route(found, NOWHERE, kind=RouteKind.UNREACHABLE)
+        if any(found.overlaps(LINK_LOCAL) for found in side.elsewhere if found.version == LINK_LOCAL.version):
+            yield Route(LINK_LOCAL, NOWHERE, kind=RouteKind.UNREACHABLE)
         for found in side.elsewhere:
             if found != ip_network(side.machine):
                 yield Route(found, index, side.machine, source=side.node)

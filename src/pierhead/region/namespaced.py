@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from hashlib import blake2b
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +19,7 @@ from pierhead.dataplane.ruleset_watch import RulesetWatch
 from pierhead.errors import KernelError, ObjectExists, UsageError
 from pierhead.forwarding.nftlayout import Ground
 from pierhead.forwarding.place import Place
-from pierhead.node import leftovers, netns, wiring
+from pierhead.node import egress, firewalls, leftovers, netns, wiring
 from pierhead.node.netns import NetworkNamespace
 from pierhead.node.podnetwork import Apart
 from pierhead.node.wiring import UPLINK, Side, Wiring
@@ -24,12 +27,17 @@ from pierhead.region.placement import place
 from pierhead.region.settings import Settings
 from pierhead.region.terrain import Unfit
 from pierhead.wire.netlink import Protocol
-from pierhead.wire.nftables import Family
+from pierhead.wire.nftables import Family, Hook
 from pierhead.wire.routes import IP
 
 NODE: Final = "node"
 """The file below a region's own directory that its nodes' namespace is kept by; those of pods are beside it."""
 PODS: Final = "pods"
+WORLD: Final[Mapping[int, Range]] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
+PATIENCE: Final = 0.5
+"""Seconds for the machine to answer its own node."""
+
+log = logging.getLogger(__name__)
 
 
 class Namespaced:
@@ -62,7 +70,9 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
         Unfit: the machine uses these addresses itself, its kernel lacks something, or this account may not do it.
     """
     directory = _home(settings.data_dir)
-    path, plan = directory / NODE, _wiring(settings.network, _link(directory))
+    path, plan = directory / NODE, _wiring(settings.network, _link(directory), egress=settings.egress)
+    if settings.egress:
+        egress.check(side.node.version for side in plan.sides)
     with ExitStack() as stack:
         with _fitting(path):
             machine = stack.enter_context(Netlink.open(Protocol.ROUTE))
@@ -74,6 +84,7 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             _guard(namespace, grounds(settings.network, owner))
             wiring.lay(machine, namespace, plan)
             stack.callback(wiring.remove, machine, plan)
+            _open_ways(settings, namespace, plan, stack)
             netns.remove_below(directory / PODS)
         yield Namespaced(settings, namespace, directory, stack)
 
@@ -90,6 +101,33 @@ def _fitting(path: Path) -> Iterator[None]:
         raise Unfit(text, "be root, or write: --network loopback") from error
     except UsageError as error:
         raise Unfit(str(error), error.hint) from error
+
+
+def _open_ways(settings: Settings, namespace: NetworkNamespace, plan: Wiring, stack: ExitStack) -> None:
+    """From pods to the world, if asked for, and to this machine; who is in the way is named."""
+    firewall = stack.enter_context(Netlink.open(Protocol.NETFILTER))
+    if settings.egress:
+        egress.lay(firewall, plan)
+        stack.callback(egress.remove, firewall, plan.link)
+        for found in firewalls.shut(firewall, Hook.FORWARD, plan):
+            log.warning("what pods send to the world: %s", found)
+    else:
+        egress.remove(firewall, plan.link)
+    if not _lets_in(namespace, plan.sides):
+        for found in [*firewalls.shut(firewall, Hook.INPUT, plan)] or ["some rule of this machine drops it"]:
+            log.warning("what pods send to this machine, and so to the API: %s", found)
+
+
+def _lets_in(namespace: NetworkNamespace, sides: Sequence[Side]) -> bool:
+    """Whether the machine answers its node; tried, in IPv4, which has no neighbours to find first."""
+    for address in (str(side.machine) for side in sides if side.machine.version == 4):
+        with socket.create_server((address, 0)) as server:
+            call = partial(socket.create_connection, server.getsockname(), timeout=PATIENCE)
+            try:
+                namespace.within(call).close()
+            except OSError:
+                return False
+    return True
 
 
 def _guard(namespace: NetworkNamespace, grounds: Sequence[Ground]) -> None:
@@ -109,6 +147,8 @@ def clear(data_dir: Path) -> None:
     try:
         with Netlink.open(Protocol.ROUTE) as machine:
             wiring.remove(machine, Wiring(_link(directory), ()))
+        with Netlink.open(Protocol.NETFILTER) as firewall:
+            egress.remove(firewall, _link(directory))
         netns.remove_below(directory / PODS)
         netns.remove(directory / NODE)
     except KernelError as error:
@@ -121,6 +161,11 @@ def nodes_of(data_dir: Path) -> NetworkNamespace:
     return NetworkNamespace(_home(data_dir) / NODE)
 
 
+def link_of(data_dir: Path) -> str:
+    """What the link of a region is called on the machine, and its table where its pods go out."""
+    return _link(_home(data_dir))
+
+
 def _home(data_dir: Path) -> Path:
     return data_dir / "network"
 
@@ -129,15 +174,16 @@ def _link(directory: Path) -> str:
     return f"ph-{blake2b(leftovers.mark(directory).encode(), digest_size=6).hexdigest()}"
 
 
-def _wiring(network: Network, link: str) -> Wiring:
-    return Wiring(link, tuple(_side(network, found.version) for found in network.service_ranges))
+def _wiring(network: Network, link: str, *, egress: bool) -> Wiring:
+    return Wiring(link, tuple(_side(network, found.version, egress=egress) for found in network.service_ranges))
 
 
-def _side(network: Network, version: int) -> Side:
+def _side(network: Network, version: int, *, egress: bool) -> Side:
     own = (*_of(network.service_ranges, version), *_of(network.floating_ranges, version))
     beyond = (*own, *_of(network.pod_ranges, version))
     machine, node = (_address(found, version) for found in (network.machine_addresses, network.node_addresses))
-    return Side(machine, node, own, beyond, _of(network.endpoint_ranges, version))
+    elsewhere = _of(network.endpoint_ranges, version)
+    return Side(machine, node, own, beyond, (*elsewhere, WORLD[version]) if egress else elsewhere)
 
 
 def grounds(network: Network, owner: str) -> list[Ground]:

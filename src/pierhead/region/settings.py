@@ -27,3 +27,5 @@ class Settings(msgspec.Struct, frozen=True):
     """Of the one node, or what the names of several begin with; empty: see `placement`."""
     root_pods: bool = False
     """Whether a pod may ask to run as root (``runAsUser: 0``) where the region itself runs as root."""
+    egress: bool = False
+    """Mode ``namespace``: whether pods reach the world, as this machine."""
