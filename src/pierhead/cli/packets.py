@@ -77,26 +77,44 @@ def sender_of(seen: Seen, question: Question) -> Sender:
     if origin in (MACHINE, HERE):
         return Sender("this machine" if origin == MACHINE else "the node", network.node_addresses)
     if address := canonical(origin):
-        pod = seen.pod_at(address)
-        return _pod_sender(pod) if pod else Sender("a host outside", (address,), link=UPLINK)
+        return _sender_at(seen, address)
     for node in seen.nodes:
         if node.metadata.name == origin:
             return Sender(f"node {origin}", _inside(node), origin)
     namespace, _, name = origin.removeprefix("pod/").rpartition("/")
     for pod in seen.pods:
         if (pod.metadata.namespace, pod.metadata.name) == (namespace or question.namespace, name):
-            return _pod_sender(pod)
+            return _pod_sender(pod, network)
     raise UsageError(
         f"there is no pod {name} in namespace {namespace or question.namespace}, and no node of this name",
         "--from takes node, machine, outside, an address, a node's name or a pod's: kubectl get pods",
     )
 
 
-def _pod_sender(pod: Pod) -> Sender:
+def _sender_at(seen: Seen, address: str) -> Sender:
+    network = seen.network
+    if address in network.node_addresses:
+        return Sender("the node", (address,))
+    if pod := seen.pod_at(address):
+        return _pod_sender(pod, network)
+    machine = address in network.machine_addresses or ip_address(address).is_loopback
+    return Sender("this machine" if machine else "a host outside", (address,), link=_link(address))
+
+
+def _pod_sender(pod: Pod, network: Network) -> Sender:
+    """An external pod comes from where it is, as any host there does."""
     name = f"{pod.metadata.namespace}/{pod.metadata.name}"
     if not _addresses(pod):
         raise UsageError(f"pod {name} has no address yet", f"see why: kubectl describe pod {pod.metadata.name}")
-    return Sender(f"pod {name}", _addresses(pod), pod.spec.node_name, link=f"link of pod {pod.metadata.name}"[:15])
+    first = _addresses(pod)[0]
+    inside = any(ip_address(first) in found for found in network.pod_ranges)
+    link = f"link of pod {name}"[:15] if inside else _link(first)
+    return Sender(f"pod {name}", _addresses(pod), pod.spec.node_name, link)
+
+
+def _link(address: str) -> str:
+    """By which the node hears of a host elsewhere; what has an address of loopback is on the machine itself."""
+    return "" if ip_address(address).is_loopback else UPLINK
 
 
 def _addresses(pod: Pod) -> list[str]:
@@ -123,15 +141,17 @@ def packet_of(seen: Seen, question: Question, sender: Sender) -> Packet:
         raise UsageError(f'"{host}" is no address and no Service', EXAMPLE)
     version = ip_address(address).version
     source = next((found for found in sender.addresses if ip_address(found).version == version), "")
-    if not source or f"IPv{version}" not in seen.network.families:
+    if f"IPv{version}" not in seen.network.families:
         raise UsageError(
-            f"{sender.name} has no IPv{version} here", f"this region has {' and '.join(seen.network.families)} alone"
+            f"this region has no IPv{version}", f"it has {seen.network.families[0]}: name an address of that"
         )
+    if not source:
+        raise UsageError(f"{sender.name} has no IPv{version}", "name a sender of the target's family: --from")
     return Packet(source, question.protocol, address, number)
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+    if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 65535:
         raise UsageError(
             f'"{text}" is no port number', "write one from 1 to 65535; of a Service its name will do as well"
         )

@@ -8,13 +8,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from forwarded import NETWORK, NODE, cluster_ip, endpoint, pod, service, slice_of
+from forwarded import NETWORK, NODE, OUTSIDE, cluster_ip, endpoint, pod, service, slice_of
 from pierhead.api.views import Node, Pod, ProxyStatus
 from pierhead.cli.packets import Question, Seen, packet_of, place_of, sender_of
 from pierhead.errors import UsageError
 from pierhead.forwarding.place import Place
 from pierhead.forwarding.trace import Packet
 from pierhead.node import fabric
+from pierhead.node.wiring import UPLINK
 
 MACHINE = "127.67.0.250"
 PORTS = [{"name": "http", "port": 8080}, {"name": "dns", "port": 53, "protocol": "UDP"}]
@@ -39,7 +40,7 @@ SEEN = Seen(
     replace(NETWORK, mode="namespace", machine_address=MACHINE),
     [service(ports=PORTS), service("bare", clusterIP="None")],
     [slice_of("web", endpoint(1))],
-    [a_pod("p", pod(1)), a_pod("q", pod(2), node="node-b"), a_pod("waiting")],
+    [a_pod("p", pod(1)), a_pod("q", pod(2), node="node-b"), a_pod("waiting"), a_pod("elsewhere", "198.51.100.9")],
     [a_node("node-a", NODE, "z1"), a_node("node-b", "127.67.0.251", "z2")],
     [msgspec.convert({"metadata": {"name": name}, "status": {"nodes": [name]}}, ProxyStatus) for name in ("node-a", "node-b")],
 )  # fmt: skip
@@ -62,10 +63,28 @@ def asked(origin: str, target: str = "svc/web:http", protocol: str = "TCP", seen
         ("pod/p", pod(1)),
         ("default/q", pod(2)),
         (pod(2), pod(2)),
+        ("elsewhere", "198.51.100.9"),
+        (MACHINE, MACHINE),
+        (NODE, NODE),
     ],
 )
 def test_who_sends_it(origin: str, source: str) -> None:
     assert asked(origin) == Packet(source, "TCP", cluster_ip(), 8080)
+
+
+def test_whoever_has_the_address_is_named() -> None:
+    names = {
+        address: sender_of(SEEN, Question(address, "", "default", "TCP")).name for address in (pod(1), NODE, OUTSIDE)
+    }
+    assert names == {pod(1): "pod default/p", NODE: "the node", OUTSIDE: "a host outside"}
+
+
+@pytest.mark.parametrize(
+    ("origin", "outside"),
+    [("outside", True), ("198.51.100.7", True), ("machine", True), ("elsewhere", True), ("p", False), ("node", False)],
+)
+def test_by_which_link_it_comes(origin: str, outside: bool) -> None:
+    assert (sender_of(SEEN, Question(origin, "", "default", "TCP")).link == UPLINK) is outside
 
 
 def test_where_a_region_has_no_machine_of_its_own_it_is_the_node() -> None:
@@ -98,7 +117,9 @@ def test_where_it_goes(target: str, protocol: str, address: str, port: int) -> N
         (("node", "10.0.0:80"), '"10.0.0" is no address and no Service', "svc/my-service"),
         (("node", "10.0.0.1:http"), '"http" is no port number', "1 to 65535"),
         (("node", "10.0.0.1:65536"), '"65536" is no port number', "1 to 65535"),
-        (("node", "[fd00::1]:80"), "the node has no IPv6 here", "IPv4 alone"),
+        (("node", "[fd00::1]:80"), "this region has no IPv6", "it has IPv4"),
+        (("2001:db8::7", "10.0.0.1:80"), "a host outside has no IPv4", "--from"),
+        (("node", f"10.0.0.1:{'9' * 5000}"), '"999', "1 to 65535"),
         (("node", "svc/none:80"), "there is no Service none in namespace default", "kubectl get services"),
         (("node", "svc/bare:80"), "Service bare has no cluster IP", "endpoints"),
         (("node", "svc/web:dns"), "port dns of Service web is UDP", "--udp"),
