@@ -28,6 +28,7 @@ from pierhead.forwarding.table import (
     Scope,
     ServiceName,
     canonical,
+    family_of,
 )
 
 
@@ -71,11 +72,7 @@ def _cluster_ips(service: views.Service) -> Iterator[tuple[Family, str]]:
     """Family and address; none for a headless Service, or one that has no address yet."""
     for address in map(canonical, service.spec.cluster_ips or (service.spec.cluster_ip,)):
         if address:
-            yield _family(address), address
-
-
-def _family(address: str) -> Family:
-    return "IPv6" if ":" in address else "IPv4"
+            yield family_of(address), address
 
 
 def _backends(service: views.Service, found: Sequence[Candidate], place: Place, *, local: bool) -> Backends:
@@ -108,7 +105,7 @@ def _rules(
     if port.node_port:
         yield rule(ANY_NODE_ADDRESS[key.family], port.node_port, "node", outside)
     for address in map(canonical, spec.external_ips):
-        if address and _family(address) == key.family:
+        if address and family_of(address) == key.family:
             yield rule(address, port.port, "external", outside)
     for address in _balanced(service, key.family):
         sources = _sources(service, address, place)
@@ -121,7 +118,7 @@ def _balanced(service: views.Service, family: Family) -> Iterator[str]:
         return
     for ingress in service.status.load_balancer.ingress:
         address = canonical(ingress.ip)
-        if address and ingress.ip_mode != "Proxy" and _family(address) == family:
+        if address and ingress.ip_mode != "Proxy" and family_of(address) == family:
             yield address
 
 
