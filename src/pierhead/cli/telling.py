@@ -33,6 +33,8 @@ KEEPING: Final = ("learn", "clear", "sticky")
 """Chains of these beginnings keep books, and decide nothing."""
 ASKED: Final = ("frontends", "terms", "endpoints", "cluster-ips")
 """Sets of which it is worth a line that they lack something."""
+LEARNT: Final = ("affinity",)
+"""Maps that traffic fills."""
 LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 MEND: Final = "what others change is mended in a moment; if this stays, read what `pierhead up` says, or start it again"
 
@@ -156,9 +158,9 @@ class _Telling:
                 MEND,
             )
         lines += _steps(theirs, held)
-        if nftcompare.same(ours, theirs, ("affinity",)):
+        if nftcompare.same(ours, theirs, LEARNT):
             return Account([*lines, self._verdict(theirs) + self._lost(theirs, kernel)])
-        named = nftcompare.differences(wanted, ours, held, theirs)
+        named = nftcompare.differences(wanted, ours, held, theirs, LEARNT)
         return Account(
             [*lines, *(f"differs: {one}" for one in named), self._verdict(theirs), f"wanted: {self._verdict(ours)}"],
             "the kernel does something else than the Services ask for",

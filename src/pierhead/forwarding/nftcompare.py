@@ -31,11 +31,15 @@ def same(wanted: Sequence[Fate], held: Sequence[Fate], learnt: Sequence[str] = (
     return theirs == ours or (theirs < ours and all(_led(fate, learnt) for fate in held))
 
 
-def differences(wanted: Ruleset, ours: Sequence[Fate], held: Ruleset, theirs: Sequence[Fate]) -> list[str]:
+def differences(
+    wanted: Ruleset, ours: Sequence[Fate], held: Ruleset, theirs: Sequence[Fate], learnt: Sequence[str] = ()
+) -> list[str]:
     """Why a packet does not meet the same, one sentence each; none: nothing that we would know of."""
     found = [*_rules(wanted, held, _met(chained(ours, theirs)))]
+    ends = {(fate.destination, fate.port) for fate in ours}
     for our, their in zip(ours, theirs, strict=False):
-        found += _elements(our, held, their)
+        right = learnt if (their.destination, their.port) in ends else ()
+        found += _elements(_looked(our, right), held, _looked(their, right))
     return list(dict.fromkeys(found))
 
 
@@ -52,9 +56,9 @@ def _met(fates: Iterator[Fate]) -> list[str]:
     return list(dict.fromkeys(step.chain for fate in fates for step in fate.why))
 
 
-def _elements(our: Fate, held: Ruleset, their: Fate) -> Iterator[str]:
+def _elements(ours: Sequence[Looked], held: Ruleset, theirs: Sequence[Looked]) -> Iterator[str]:
     """The first set that answers otherwise."""
-    for mine, other in zip(_looked(our), _looked(their), strict=False):
+    for mine, other in zip(ours, theirs, strict=False):
         if mine.there != other.there:
             return
         if mine.found and not other.found:
@@ -65,8 +69,9 @@ def _elements(our: Fate, held: Ruleset, their: Fate) -> Iterator[str]:
             return
 
 
-def _looked(fate: Fate) -> list[Looked]:
-    return [looked for step in fate.why for looked in step.looked if not looked.there.startswith(INLINE)]
+def _looked(fate: Fate, without: Sequence[str]) -> list[Looked]:
+    every = (looked for step in fate.why for looked in step.looked)
+    return [looked for looked in every if looked.there not in without and not looked.there.startswith(INLINE)]
 
 
 def _rules(wanted: Ruleset, held: Ruleset, chains: Sequence[str]) -> Iterator[str]:

@@ -56,6 +56,23 @@ def test_whom_traffic_has_taught_the_kernel_to_lead_is_led_right() -> None:
     assert agree(ours, theirs)
 
 
+def led(where: int) -> list[str]:
+    """What differs where traffic has taught the kernel to lead clients there, and somebody has taken the rule away that hides them."""
+    ours, theirs = kernel(1, 2, affinity="ClientIP"), kernel(1, 2, affinity="ClientIP")
+    learnt = walked(theirs.rules)[0].learnt
+    for one in (one for one in learnt if one.there == "affinity"):
+        assert isinstance(one.data, bytes)
+        theirs.rules.sets[one.there].elements[one.key] = ip_address(pod(where)).packed + one.data[4:]
+    theirs.rules.chains["hide"].rules.clear()
+    found = walked(theirs.rules)
+    return nftcompare.differences(ours.rules, walked(ours.rules), theirs.rules, found, ("affinity",))
+
+
+def test_what_traffic_taught_is_named_only_where_it_leads_wrong() -> None:
+    assert not any(one.startswith("affinity") for one in led(1))
+    assert any(one.startswith("affinity holds ") for one in led(3))
+
+
 def without_frontend(theirs: Kernel) -> None:
     theirs.rules.sets["frontends"].elements.clear()
 
