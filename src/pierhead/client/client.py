@@ -14,7 +14,7 @@ from pierhead.api.kind import Kind
 from pierhead.api.kinds import POD
 from pierhead.api.network import Network
 from pierhead.client.transport import Response, Transport
-from pierhead.errors import ApiError, not_found
+from pierhead.errors import ApiError
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Client:
         try:
             return configz.read(await self._call("GET", configz.PATH))
         except ValueError as error:
-            raise not_found(configz.PATH, "paths") from error
+            raise ApiError(404, "NotFound", f"{configz.PATH} of this server tells of no region") from error
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Tree:
         """Raises: ApiError 404."""

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from inside import Inside, server
+from inside import Inside, network, server
 from pierhead.api.kinds import CONFIG_MAP, NAMESPACE
 from pierhead.client.client import Client
 from pierhead.client.inprocess import InProcess
+from pierhead.client.transport import Response
 from pierhead.errors import ApiError
 
 
@@ -39,6 +40,29 @@ def test_an_object_is_created_read_changed_and_deleted() -> None:
         assert [item["metadata"]["name"] for item in (await client.list(CONFIG_MAP, "default")).items] == ["a"]
         await client.delete(CONFIG_MAP, "a", "default", uid=made["metadata"]["uid"])
         assert (await client.list(CONFIG_MAP)).items == []
+
+    on_server(scenario)
+
+
+def test_the_server_tells_what_network_the_region_stands_on() -> None:
+    async def scenario(found: Inside) -> None:
+        assert await found.client.network() == network()
+
+    on_server(scenario)
+
+
+class Foreign(InProcess):
+    """An API server that is none of ours, and shows its configuration all the same."""
+
+    async def request(self, *_: Any, **__: Any) -> Response:
+        return Response(200, {}, b'{"kubeproxy.config.k8s.io": {}}')
+
+
+def test_a_server_of_somebody_elses_tells_of_no_region() -> None:
+    async def scenario(found: Inside) -> None:
+        with pytest.raises(ApiError) as foreign:
+            await Client(Foreign(found.app, "secret")).network()
+        assert (foreign.value.code, foreign.value.message) == (404, "/configz of this server tells of no region")
 
     on_server(scenario)
 
