@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import pytest
+
 from netns import ORDINARY, network_namespace
 from running import PIERHEAD, ROOT, usable_by_pods
 
@@ -31,6 +33,7 @@ COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n?", re.MULTILINE)
 UP = re.compile(r"(?:\./dev|pierhead) up\b(.*)")
 FILE = re.compile(r"# (\S+\.yaml)\n")
 OWN = re.compile(r"\b(?:192\.0\.2|127\.71)\.")
+LINKS = re.compile(r"^\$ pierhead up --network namespace", re.MULTILINE)
 ERRORS = ("Error", "error:", "The ", "pierhead: ", "curl: ")
 TOOLS = {"PATH": f"{PIERHEAD.parent}:{os.environ['PATH']}:/usr/sbin:/sbin"}
 """What the lines that ``up`` prints last make of PATH; ``./dev`` does the same for ``up`` itself."""
@@ -107,7 +110,13 @@ class Machine:
 @contextmanager
 def machine(page: str, ranges: Sequence[str]) -> Iterator[Machine]:
     """This one; or, for a page that counts on addresses of its own, one with nothing else on it that has 192.0.2.10 and 192.0.2.11
-    besides. ``ranges``: what keeps a region on this machine apart from others."""
+    besides; or, for a page of root's that makes links, one with nothing at all. ``ranges``: what keeps a region on this machine apart from others."""
+    if LINKS.search(page):
+        if os.geteuid() != 0:
+            pytest.skip("needs root: a network namespace for the node")
+        with network_namespace(mapped=False) as enter:
+            yield Machine(enter, options=["--allow-root-pods"], root_pods=True)
+        return
     if not OWN.search(page):
         root = not usable_by_pods()
         yield Machine(options=[*ranges, "--allow-root-pods"] if root else ranges, root_pods=root)

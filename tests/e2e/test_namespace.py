@@ -322,6 +322,17 @@ def test_a_machine_that_uses_the_addresses_itself_is_left_alone(tmp_path: Path) 
         assert seen(enter) == before
 
 
+@AS_ROOT
+def test_a_second_region_of_this_mode_is_told_of_the_first_and_auto_takes_another(tmp_path: Path) -> None:
+    with network_namespace(mapped=False) as enter, running(tmp_path / "d", *OPTIONS, enter=enter):
+        with pytest.raises(
+            AssertionError, match=r"\(ph-\w+\)\n  one region fits on a machine in this mode: end the other"
+        ):
+            start(tmp_path / "e", *OPTIONS, enter=enter)
+        with running(tmp_path / "e", enter=enter) as second:
+            assert network(second).startswith("loopback (auto, not namespace: 10.")
+
+
 def test_an_ordinary_user_is_told_what_is_missing(tmp_path: Path) -> None:
     with network_namespace(mapped=True) as enter:
         before = seen(enter)

@@ -22,6 +22,8 @@ from pierhead.wire import links, routes
 from pierhead.wire.netlink import Protocol
 from pierhead.wire.routes import IP, Address, Route, RouteKind, Table
 
+PREFIX: Final = "ph-"
+"""How the machine's ends of such links are called, whichever region's they are."""
 UPLINK: Final = "up0"
 """The node's end of the link."""
 
@@ -63,7 +65,9 @@ def check(machine: Netlink, wiring: Wiring) -> None:
         if hit and route.destination.prefixlen and there != wiring.link:
             raise UsageError(
                 f"{hit} overlaps with this machine's route to {route.destination}{f' ({there})' if there else ''}",
-                "give the region ranges that are free here: --service-cidr, --pod-cidr, --floating-cidr",
+                "one region fits on a machine in this mode: end the other, or write: --network loopback"
+                if there.startswith(PREFIX)
+                else "give the region ranges that are free here: --service-cidr, --pod-cidr, --floating-cidr",
             )
 
 

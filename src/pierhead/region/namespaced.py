@@ -22,7 +22,7 @@ from pierhead.forwarding.place import Place
 from pierhead.node import egress, firewalls, leftovers, netns, wiring
 from pierhead.node.netns import NetworkNamespace
 from pierhead.node.podnetwork import Apart
-from pierhead.node.wiring import UPLINK, Side, Wiring
+from pierhead.node.wiring import PREFIX, UPLINK, Side, Wiring
 from pierhead.region.placement import place
 from pierhead.region.settings import Settings
 from pierhead.region.terrain import Unfit
@@ -171,7 +171,7 @@ def _home(data_dir: Path) -> Path:
 
 
 def _link(directory: Path) -> str:
-    return f"ph-{blake2b(leftovers.mark(directory).encode(), digest_size=6).hexdigest()}"
+    return f"{PREFIX}{blake2b(leftovers.mark(directory).encode(), digest_size=6).hexdigest()}"
 
 
 def _wiring(network: Network, link: str, *, egress: bool) -> Wiring:
