@@ -16,7 +16,8 @@ from pierhead.forwarding import nftcompare
 from pierhead.forwarding.diff import diff, whole
 from pierhead.forwarding.nft import PROTOCOLS
 from pierhead.forwarding.nftmodel import Ruleset
-from pierhead.forwarding.nftwalk import Sent, fates
+from pierhead.forwarding.nftwalk import Sent, Step, Unwalkable, fates
+from pierhead.forwarding.nftwords import words
 from pierhead.forwarding.table import ForwardingTable
 from pierhead.forwarding.trace import trace
 from pierhead.wire import datatypes as of
@@ -126,3 +127,24 @@ def test_who_else_meets_the_packets_is_named(namespace: Namespace) -> None:
     there.transact([add(TABLE), add(PLAIN), add(IN)])
     namespace.nft("add table inet firewall; add chain inet firewall input { type filter hook input priority 0; }")
     assert [str(chain) for chain in held.neighbours(there, TABLE)] == ["chain input of table inet firewall"]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "ip saddr { 127.0.0.1-127.0.0.9, 127.9.0.0-127.9.0.7 } drop",
+        "ether saddr 00:00:00:00:00:01 drop",
+        "limit rate 1/second drop",
+    ],
+)
+def test_a_strangers_rule_that_nobody_here_can_follow_ends_the_walk(rule: str, namespace: Namespace) -> None:
+    table, compiled, held_by = table_of(*ROWS[0].objects), Kernel(), namespace.open()
+    compiled.hold(table)
+    asyncio.run(Nftables([GROUND], namespace.open()).commit(whole(table)))
+    namespace.nft(f"insert rule ip pierhead guard-out {rule}")
+    there = held.read(held_by, compiled.rules.table)
+    assert there is not None
+    with pytest.raises(Unwalkable):
+        list(fates(there, Sent(ip_address(NODE), ip_address(cluster_ip()), 6, 8080), is_local))
+    said = [words(Step("c", 1, one, (), done=False, verdict=None), there) for one in there.chains["guard-out"].rules]
+    assert said[0].endswith(": drop it")

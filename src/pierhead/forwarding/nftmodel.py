@@ -17,7 +17,7 @@ from pierhead.wire import instructions
 from pierhead.wire.expressions import Verdict
 from pierhead.wire.instructions import Instruction, Lookup
 from pierhead.wire.netlink import Message, attributes, each, number, string
-from pierhead.wire.nftables import Hook, Kind, Table
+from pierhead.wire.nftables import Hook, Kind, SetFlag, Table
 
 Data: TypeAlias = bytes | Verdict | None
 HeldRule: TypeAlias = tuple[Instruction, ...]
@@ -35,6 +35,8 @@ class HeldSet:
     key_type: int = 0
     """As ``nft`` numbers it, see ``datatypes``."""
     data_type: int = 0
+    ranges: bool = False
+    """It holds ranges of keys. None of ours does, and they are not read."""
     elements: dict[bytes, Data] = field(default_factory=dict)
 
 
@@ -86,7 +88,8 @@ class Ruleset:
                 for name in [string(found[2])] if 2 in found else list(self.chains):
                     self.chains[name].rules.clear()
             case Kind.NEWSETELEM:
-                self._add(self._set(found), _elements(found), message.subject)
+                there = self._set(found)
+                self._add(there, iter(()) if there.ranges else _elements(found), message.subject)
             case Kind.DELSETELEM:
                 self._remove(self._set(found), found, message.subject)
 
@@ -104,7 +107,8 @@ class Ruleset:
             name = self._anonymous[anonymous] = f"{INLINE}set{len(self.sets)}"
         size = number(attributes(found[9]).get(1, b"")) if 9 in found else 0
         key, data, key_type, data_type = (number(found.get(kind, b"")) for kind in (5, 7, 4, 6))
-        self.sets.setdefault(name, HeldSet(key, data, size, key_type, data_type))
+        ranges = bool(number(found.get(3, b"")) & SetFlag.INTERVAL)
+        self.sets.setdefault(name, HeldSet(key, data, size, key_type, data_type, ranges))
 
     def _new_rule(self, chain: str, expressions: bytes) -> None:
         numbers = [
@@ -160,4 +164,6 @@ def _chain(found: dict[int, bytes]) -> HeldChain:
 def _elements(found: dict[int, bytes]) -> Iterator[tuple[bytes, Data]]:
     for _, listed in each(found.get(3, b"")):
         terms = attributes(listed)
+        if 1 not in terms:  # for every key that is not there: nobody here makes one
+            continue
         yield attributes(terms[1])[1], instructions.read_data(terms[2]) if 2 in terms else None

@@ -231,8 +231,10 @@ class Walk:
         self._registers[at : at + len(padded)] = padded
 
     def _payload(self, found: i.Payload) -> None:
+        if found.base not in (Base.NETWORK, Base.TRANSPORT):
+            raise Unwalkable(f"payload of base {found.base}")
         data = self._network() if found.base == Base.NETWORK else self._transport()
-        if found.base == Base.LINK or found.offset + found.length > len(data):
+        if found.offset + found.length > len(data):
             raise _Stop
         self._put(found.into, data[found.offset : found.offset + found.length])
 
@@ -292,6 +294,8 @@ class Walk:
 
     def _lookup(self, found: i.Lookup) -> Verdict | None:
         there = self._rules.sets[found.there]
+        if there.ranges:
+            raise Unwalkable(f"set {found.there} holds ranges")
         key = self._get(found.source, there.key)
         data, hit = there.elements.get(key), key in there.elements
         self._looked.append(Looked(found.there, key, data, hit))

@@ -7,7 +7,7 @@ from enum import IntFlag
 from ipaddress import ip_address, ip_network
 from typing import Final, Literal, NamedTuple
 
-from pierhead.forwarding.nftmodel import INLINE, Ruleset
+from pierhead.forwarding.nftmodel import INLINE, HeldSet, Ruleset
 from pierhead.forwarding.nftwalk import Looked, Step
 from pierhead.wire import instructions as i
 from pierhead.wire.datatypes import IFNAME, INET_PROTO, INET_SERVICE, IPV4_ADDR, IPV6_ADDR, MARK, NUMGEN, Type
@@ -46,13 +46,13 @@ _PAYLOADS: Final[Mapping[tuple[int, int, int], _Name]] = {
     (Base.TRANSPORT, 0, 2): _Name("its source port", INET_SERVICE),
     (Base.TRANSPORT, 2, 2): _Name("its port", INET_SERVICE),
 }
-_METAS: Final = {
+_METAS: Final[Mapping[int, _Name]] = {
     Meta.MARK: _Name("its mark", MARK),
     Meta.L4PROTO: _Name("its protocol", INET_PROTO),
     Meta.IIFNAME: _Name("the link it came by", IFNAME),
     Meta.OIFNAME: _Name("the link it leaves by", IFNAME),
 }
-_CTS: Final = {
+_CTS: Final[Mapping[int, _Name]] = {
     Ct.STATE: _Name("its connection", State),
     Ct.STATUS: _Name("its connection", Status),
     Ct.DST_IP: _Name("its first destination", IPV4_ADDR),
@@ -94,9 +94,9 @@ class _Said:
             case i.Payload(base, offset, length, into):
                 self._named[into] = _PAYLOADS.get((base, offset, length), _Name(f"its bytes from {offset} on"))
             case i.LoadMeta(key, into):
-                self._named[into] = _METAS.get(Meta(key), _Name(f"meta {key}"))
+                self._named[into] = _METAS.get(key, _Name(f"meta {key}"))
             case i.LoadCt(key, into):
-                self._named[into] = _CTS.get(Ct(key), _Name(f"ct {key}"))
+                self._named[into] = _CTS.get(key, _Name(f"ct {key}"))
             case i.Fib(flags, FibResult.TYPE, into):
                 text = "its source" if flags & FibFlag.SADDR else "its destination"
                 self._named[into] = _Name(text, "whose")
@@ -118,10 +118,16 @@ class _Said:
 
     def _look(self, found: i.Lookup) -> None:
         there, looked = self._rules.sets.get(found.there), next(self._looked, None)
-        if found.there.startswith(INLINE) or there is None:
+        if there is None:
+            return
+        if found.there.startswith(INLINE):
+            if looked is None:  # else it held what the packet has, which the rest of the way tells
+                self.conditions.append(f"{self._name(found.source).text} is {'not ' * found.inverse}{_listed(there)}")
             return
         if looked is None:
             self.conditions.append(f"{'not ' if found.inverse else ''}in {found.there}")
+            if found.into is not None:
+                self._named[found.into] = _Name(f"what {found.there} holds")
             return
         self.conditions.append(f"{element(looked, self._rules)} is {'' if looked.found else 'not '}in {found.there}")
         self.missed = looked.found is found.inverse
@@ -175,6 +181,15 @@ def _bits(flags: type[IntFlag], mask: bytes) -> Iterator[str]:
 
 def _not(operator: Compare) -> str:
     return "not " if operator is Compare.NOT_EQUAL else ""
+
+
+def _listed(there: HeldSet) -> str:
+    """The elements of a set that has no name."""
+    return (
+        "in some ranges"
+        if there.ranges
+        else f"one of {', '.join(_value(there.key_type, key) for key in there.elements)}"
+    )
 
 
 def _verdict(verdict: Verdict) -> str:

@@ -73,6 +73,7 @@ class Chain(msgspec.Struct, frozen=True):
 class SetFlag(IntFlag):
     ANONYMOUS = 0x1
     CONSTANT = 0x2
+    INTERVAL = 0x4
     MAP = 0x8
     TIMEOUT = 0x10
     DYNAMIC = 0x20

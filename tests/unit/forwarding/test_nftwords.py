@@ -16,6 +16,7 @@ from pierhead.wire import datatypes as of
 from pierhead.wire import expressions as x
 from pierhead.wire import instructions
 from pierhead.wire.expressions import Compare
+from pierhead.wire.netlink import be32
 from pierhead.wire.nftables import Family, Set, Table, add
 
 TABLE = Table(Family.IP6, "t")
@@ -53,7 +54,12 @@ def said(*rule: x.Expression) -> str:
             (x.fib(x.FibFlag.SADDR, x.FibResult.TYPE).into(), x.cmp(x.LOCAL, Compare.NOT_EQUAL), x.verdict(x.DROP)),
             "its source is not the node's own: drop it",
         ),
+        (
+            (*x.concat(x.IP6_SADDR, x.DPORT), x.lookup(CLIENTS, into=1), x.dnat(10)),
+            "in clients: its destination becomes what clients holds",
+        ),
         ((x.expression("limit"), x.verdict(x.DROP)), "limit (not known here): drop it"),
+        ((x.expression("meta", be32(2, 24), be32(1, 1)), x.cmp(b"\1"), x.verdict(x.DROP)), "meta 24 is 01: drop it"),
         ((x.payload(x.Base.TRANSPORT, 8, 2).into(), x.cmp(b"\1\2"), x.counter()), "its bytes from 8 on is 0102: go on"),
     ],
 )  # fmt: skip
