@@ -44,15 +44,15 @@ def up(*, nodes: int | None, zones: str | None, listen: str, allow_root_pods: bo
 @click.argument("command", metavar="COMMAND…", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(*, namespace: str, data_dir: Path | None, where: str, command: tuple[str, ...]) -> None:
     """Run a command in the network of a node, of a pod or of the host outside."""
-    from pierhead.cli import labs
+    from pierhead.cli import labentry
 
-    labs.execute(labs.directory_of(data_dir), where, namespace, command)
+    labentry.execute(labentry.directory_of(data_dir), where, namespace, command)
 
 
 @lab.command()
 @DATA_DIR
 def down(*, data_dir: Path | None) -> None:
     """End a lab that runs elsewhere, as Ctrl-C would there."""
-    from pierhead.cli import labs
+    from pierhead.cli import labentry
 
-    labs.end(labs.directory_of(data_dir))
+    labentry.end(labentry.directory_of(data_dir))

@@ -13,7 +13,6 @@ from typing import NoReturn
 import msgspec
 
 from pierhead.api.network import Range
-from pierhead.cli import labs
 from pierhead.cli.packets import Seen
 from pierhead.cli.telling import Kernel
 from pierhead.dataplane import held
@@ -22,7 +21,7 @@ from pierhead.errors import KernelError, NotPermitted, UsageError
 from pierhead.forwarding.nftlayout import Ground, Layout
 from pierhead.forwarding.nftmodel import Ruleset
 from pierhead.forwarding.place import Place
-from pierhead.region import lab, namespaced, seclusion
+from pierhead.region import lab, labdirectory, namespaced, seclusion
 from pierhead.wire import routes
 from pierhead.wire.netlink import Protocol
 
@@ -59,7 +58,7 @@ def _vantage(seen: Seen, place: Place, version: int, data_dir: Path) -> Vantage:
     owner = next((found.status.store for found in seen.proxies if found.status.store), "")
     if not lab.is_one(seen.network):
         return Vantage(namespaced.ground(place.network, owner, version), namespaced.nodes_of(data_dir).open)
-    file = lab.host_file(data_dir, min(place.nodes))
+    file = labdirectory.host_file(data_dir, min(place.nodes))
     return Vantage(lab.ground(place.network, len(seen.nodes), owner), partial(_from_within, data_dir, file))
 
 
@@ -72,7 +71,7 @@ def _ways(netlink: Netlink, version: int) -> Iterator[Range]:
 
 def _from_within(data_dir: Path, file: Path, protocol: Protocol) -> Netlink:
     """A socket that somebody made who went into the lab, and did not come back."""
-    first = labs.first_of(data_dir)
+    first = labdirectory.first_of(data_dir)
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -24,6 +23,7 @@ from pierhead.node.netns import NetworkNamespace
 from pierhead.node.podnetwork import Apart
 from pierhead.node.wiring import UPLINK
 from pierhead.region import ranges
+from pierhead.region.labdirectory import host_file, pod_file
 from pierhead.region.placement import Placed, numbered
 from pierhead.region.settings import Settings
 from pierhead.wire.netlink import Protocol
@@ -35,16 +35,6 @@ def network() -> Network:
     found = ranges.choose("namespace")
     first, own = str(fabric.node_address(0)), str(fabric.ROOT)
     return replace(found, node_address=first, machine_address=own, endpoint_ranges=(fabric.RANGE,))
-
-
-def host_file(data_dir: Path, name: str) -> Path:
-    """Where the namespace of a node is kept, or of the host outside."""
-    return data_dir / "network" / "hosts" / name
-
-
-def pod_file(data_dir: Path, node: str, uid: str) -> Path:
-    """Where the namespace of a pod is kept."""
-    return data_dir / "network" / "pods" / node / uid
 
 
 class Lab:

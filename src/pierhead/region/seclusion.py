@@ -54,7 +54,7 @@ def seclude() -> int:
         number = int(Path("/proc/self").readlink().name)  # as those see us whose /proc this is still
         _see_own_processes()
     except KernelError as error:
-        raise UsageError(f"no namespaces for a lab: {error}", remedy(_switches())) from error
+        raise UsageError(f"cannot make the namespaces of a lab: {error}", remedy(_switches())) from error
     if inside := os.fork():
         os._exit(_tend(inside, told))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, told)

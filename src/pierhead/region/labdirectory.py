@@ -1,0 +1,63 @@
+"""The directory of a lab: who runs it, and where its namespaces are kept."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pierhead.errors import UsageError
+from pierhead.region import directory
+
+RECORD = "lab"
+"""A file with the number of the lab's first process. It is locked while the lab runs."""
+
+
+def default() -> Path:
+    """Beside the one of `up`, which is another region."""
+    return directory.default().with_name("pierhead-lab")
+
+
+def host_file(data_dir: Path, name: str) -> Path:
+    """Where the namespace of a node is kept, or of the host outside."""
+    return data_dir / "network" / "hosts" / name
+
+
+def pod_file(data_dir: Path, node: str, uid: str) -> Path:
+    """Where the namespace of a pod is kept."""
+    return data_dir / "network" / "pods" / node / uid
+
+
+def hosts(data_dir: Path) -> Sequence[str]:
+    """The nodes and the host outside, by name."""
+    return sorted(path.name for path in host_file(data_dir, "").iterdir())
+
+
+@contextmanager
+def recorded(data_dir: Path, first: int) -> Iterator[None]:
+    """Lets others find it until the end of the block. ``first``: the number of its first process, as they see it."""
+    with (data_dir / RECORD).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(f"{first}\n")
+        file.flush()
+        yield
+
+
+def first_of(data_dir: Path) -> int:
+    """The number of the first process of the lab that runs there.
+
+    Raises:
+        UsageError: none does, or this account may not know.
+    """
+    start = "start one with: pierhead lab up; one that runs elsewhere: --data-dir DIR"
+    try:
+        with (data_dir / RECORD).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int((data_dir / RECORD).read_text())
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UsageError(f"cannot read {data_dir}: {error.strerror}", "be the account that runs the lab") from error
+    raise UsageError(f"no lab runs in {data_dir}", start)

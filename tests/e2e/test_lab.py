@@ -1,0 +1,319 @@
+"""`pierhead lab`: several nodes in namespaces of this machine and a host outside, for root and for an ordinary user alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from e2e.backends import eventually, pod, service
+from e2e.test_untouched import seen
+from netns import MAPPED
+from running import PIERHEAD, Region, running, start
+
+APP = {"app": "MyApp"}
+PODS = {"p1": "node-1", "p2": "node-2", "p3": "node-3"}
+NODES = [f"node-{number}" for number in (1, 2, 3)]
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+ASK = """
+import concurrent.futures, json, socket, sys
+def ask(where):
+    try:
+        with socket.create_connection(where, timeout=1) as client:
+            client.sendall(b"hi")
+            return client.recv(100).decode().split()[0]
+    except OSError as error:
+        return type(error).__name__
+with concurrent.futures.ThreadPoolExecutor() as pool:
+    print(json.dumps(list(pool.map(ask, map(tuple, json.loads(sys.argv[1]))))))
+"""
+LISTEN = """
+import socket, sys
+with socket.create_server(("::", 22), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+    print("up", flush=True)
+    while True:
+        server.accept()[0].sendall(b"stranger")
+"""
+SILENT = {"ConnectionRefusedError", "TimeoutError", "OSError"}
+"""Of these the last is: no route."""
+WITHOUT = 'echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --ambient-caps=-all --inh-caps=-all "$@"'
+
+
+@dataclass
+class Lab:
+    region: Region
+    account: Sequence[str]
+
+    def exec(self, where: str, *command: str) -> subprocess.CompletedProcess[str]:
+        options = ["lab", "exec", "--data-dir", str(self.region.data_dir), where, *command]
+        return subprocess.run(
+            [*self.account, PIERHEAD, *options], capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def ask(self, by: str, *places: tuple[str, int]) -> list[str]:
+        """Who answers at each place, or the name of an error."""
+        done = self.exec(by, "python3", "-c", ASK, json.dumps(places))
+        assert done.returncode == 0, done.stderr
+        found: list[str] = json.loads(done.stdout)
+        return found
+
+    def all_answer(self, by: str, address: str) -> bool:
+        return set(self.ask(by, *[(address, 80)] * 20)) == set(PODS)
+
+    def get(self, *words: str, path: str) -> str:
+        return self.region.kubectl("get", *words, "-o", f"jsonpath={{{path}}}")
+
+    @property
+    def floating(self) -> str:
+        return self.get("service", "web", path=".status.loadBalancer.ingress[0].ip")
+
+    def apply(self, *objects: object) -> None:
+        self.region.kubectl("apply", "-f", "-", stdin="\n".join(map(json.dumps, objects)))
+
+    @contextmanager
+    def listening(self, where: str) -> Iterator[None]:
+        """Somebody there takes connections to port 22 of every address."""
+        options = ["lab", "exec", "--data-dir", str(self.region.data_dir), where, "python3", "-c", LISTEN]
+        with subprocess.Popen([*self.account, PIERHEAD, *options], stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout
+            assert server.stdout.readline() == "up\n"
+            try:
+                yield
+            finally:
+                server.terminate()
+
+
+@contextmanager
+def folder(account: Sequence[str]) -> Iterator[Path]:
+    """One of the account's own, that every account may come to."""
+    with TemporaryDirectory(prefix="pierhead-lab-") as path:
+        if account:
+            os.chown(path, 65534, 65534)
+        yield Path(path) / "d"
+
+
+def accounts() -> Iterator[object]:
+    """Root, where that is who runs this, and an ordinary user."""
+    if os.geteuid() == 0:
+        yield pytest.param((), id="root")
+    account = NOBODY if os.geteuid() == 0 else ()
+    closed = [
+        pytest.mark.skipif(subprocess.run([*account, *command], capture_output=True).returncode != 0, reason=reason)
+        for command, reason in (
+            ([PIERHEAD, "--version"], "nobody may not enter this checkout"),
+            (["unshare", *MAPPED, "true"], "user namespaces are not allowed here"),
+        )
+    ]
+    yield pytest.param(account, id="ordinary", marks=closed)
+
+
+ACCOUNTS = list(accounts())
+
+
+@pytest.fixture(scope="module", params=ACCOUNTS)
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """Three nodes in three zones, a pod on each, and a Service ``web`` in front of them."""
+    account = request.param
+    with folder(account) as data, running(data, command=[*account, str(PIERHEAD), "lab"]) as region:
+        found = Lab(region, account)
+        front = service("web", [{"port": 80, "targetPort": 9376}], APP, type="LoadBalancer")
+        found.apply(*(pod(name, 9376, APP, nodeName=node) for name, node in PODS.items()), front)
+        region.kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=30s")
+        region.kubectl("wait", "--for=jsonpath={.status.loadBalancer.ingress}", "service/web", "--timeout=30s")
+        cluster_ip = found.get("service", "web", path=".spec.clusterIP")
+        for name in NODES:
+            eventually(partial(found.all_answer, name, cluster_ip), "all pods answer")
+        yield found
+
+
+def test_there_is_a_node_in_each_zone_and_a_slice_says_where_each_pod_is(lab: Lab) -> None:
+    nodes = json.loads(lab.region.kubectl("get", "nodes", "-o", "json"))["items"]
+    zones = {node["metadata"]["name"]: node["metadata"]["labels"]["topology.kubernetes.io/zone"] for node in nodes}
+    assert zones == dict(zip(NODES, "abc", strict=True))
+    slices = json.loads(
+        lab.region.kubectl("get", "endpointslices", "-l", "kubernetes.io/service-name=web", "-o", "json")
+    )
+    endpoints = [found for each in slices["items"] for found in each["endpoints"]]
+    assert {found["targetRef"]["name"]: found["zone"] for found in endpoints} == dict(zip(PODS, "abc", strict=True))
+
+
+def test_nodes_and_pods_reach_services_and_each_other(lab: Lab) -> None:
+    pods = [(lab.get("pod", name, path=".status.podIP"), 9376) for name in PODS]
+    port = int(lab.get("service", "web", path=".spec.ports[0].nodePort"))
+    fronts = [(lab.floating, 80), ("192.168.100.11", port), ("192.168.100.13", port)]
+    cluster_ip = lab.get("service", "web", path=".spec.clusterIP")
+    for by in ("node-1", "p1", "p3"):
+        found = lab.ask(by, *pods, *fronts, *[(cluster_ip, 80)] * 20)
+        assert found[:3] == list(PODS), by
+        assert set(found[3:6]) <= set(PODS), by
+        assert set(found[6:]) == set(PODS), by
+
+
+def test_a_pod_reaches_the_api_by_its_service(lab: Lab) -> None:
+    address = lab.get("service", "kubernetes", path=".spec.clusterIP")
+    lab.region.data_dir.parent.chmod(0o755)
+    authority = lab.region.ca.read_text()
+    script = (
+        f"curl --silent --show-error --max-time 5 --cacert <(cat <<'END'\n{authority}\nEND\n) https://{address}/version"
+    )
+    done = lab.exec("p2", "bash", "-c", script)
+    assert '"gitVersion"' in done.stdout, done.stderr
+
+
+def test_the_host_outside_reaches_floating_ips_and_node_ports_and_nothing_else(lab: Lab) -> None:
+    cluster_ip, pod_ip = lab.get("service", "web", path=".spec.clusterIP"), lab.get("pod", "p1", path=".status.podIP")
+    port = int(lab.get("service", "web", path=".spec.ports[0].nodePort"))
+    assert set(lab.ask("outside", *[(lab.floating, 80)] * 20)) == set(PODS)
+    assert set(lab.ask("outside", ("192.168.100.11", port), ("192.168.100.13", port))) <= set(PODS)
+    closed = [(cluster_ip, 80), (pod_ip, 9376), ("10.96.77.77", 80)]
+    assert set(lab.ask("outside", *closed)) == {"TimeoutError"}
+    on_link = ";".join(f"ip route add {address}/32 dev up0" for address, _ in closed)
+    assert lab.exec("outside", "sh", "-c", f"PATH=$PATH:/usr/sbin:/sbin; {on_link}").returncode == 0
+    assert not set(lab.ask("outside", *closed)) & set(PODS)
+    for address, _ in closed:
+        assert "lladdr" not in lab.exec("outside", "/usr/sbin/ip", "neigh", "show", address).stdout
+
+
+def test_who_listens_on_every_address_of_the_nodes_is_reached_by_none_of_the_regions(lab: Lab) -> None:
+    with ExitStack() as listening:
+        for node in NODES:
+            listening.enter_context(lab.listening(node))
+        assert lab.ask("outside", ("192.168.100.11", 22)) == ["stranger"]
+        cluster_ip, api = (lab.get("service", name, path=".spec.clusterIP") for name in ("web", "kubernetes"))
+        pods = [lab.get("pod", name, path=".status.podIP") for name in PODS]
+        every = [cluster_ip, api, lab.floating, "10.96.77.77", "10.99.0.250", *pods, "10.244.0.77", "10.244.200.7"]
+        for by in ("p1", "node-2", "outside"):
+            assert set(lab.ask(by, *((address, 22) for address in every))) <= SILENT, by
+
+
+def test_a_command_runs_as_if_it_were_called_there(lab: Lab) -> None:
+    assert lab.exec("node-1", "sh", "-c", "exit 7").returncode == 7
+    assert lab.exec("node-1", "sh", "-c", "kill -9 $$").returncode == 128 + 9
+    assert lab.exec("pod/p1", "pwd").stdout == f"{Path.cwd()}\n"
+    assert "192.168.100.254" in lab.exec("outside", "/usr/sbin/ip", "-4", "address").stdout
+
+
+@pytest.mark.parametrize(
+    ("where", "command", "line"),
+    [
+        ("nowhere", ["true"], 'no node or pod "nowhere"\n  in namespace default there are: node-1, node-2, node-3, outside, p1, p2, p3\n'),
+        ("node-1", ["/no/such/command"], "cannot run /no/such/command: No such file or directory\n"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_is_said(lab: Lab, where: str, command: list[str], line: str) -> None:
+    done = lab.exec(where, *command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert line in done.stderr
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_a_killed_lab_leaves_nothing(account: Sequence[str]) -> None:
+    before = seen(())
+    with folder(account) as data:
+        region = start(data, command=[*account, str(PIERHEAD), "lab"])
+        Lab(region, account).apply(pod("p", 9376, APP))
+        region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
+        inside = Lab(region, account)
+        with subprocess.Popen(
+            [*account, PIERHEAD, "lab", "exec", "--data-dir", data, "p", "cat"], stdin=subprocess.PIPE
+        ):
+            assert len(eventually(lambda: found if len(found := concerned(data)) > 4 else None, "a lab")) > 4
+            region.process.kill()
+        region.stop()
+        eventually(lambda: not concerned(data), "nobody is left")
+        assert seen(()) == before
+        assert inside.exec("p", "true").stderr.startswith(f"pierhead: no lab runs in {data}\n")
+
+
+def concerned(data: Path) -> set[str]:
+    """Processes that belong to a region: their command, their environment or what is mounted for them names its directory."""
+    return {
+        process.name
+        for process in Path("/proc").glob("[0-9]*")
+        if any(str(data).encode() in read(process / name) for name in ("cmdline", "environ", "mountinfo"))
+    }
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_in_good_order(number: signal.Signals) -> None:
+    with folder(()) as data:
+        region = start(data, command=[str(PIERHEAD), "lab"])
+        assert region.stop(number) == 0
+        assert not concerned(data)
+
+
+def test_lab_down_ends_it_from_elsewhere_and_then_there_is_none() -> None:
+    with folder(()) as data, running(data, command=[str(PIERHEAD), "lab"]) as region:
+        done = [
+            subprocess.run([PIERHEAD, "lab", "down", "--data-dir", data], capture_output=True, text=True) for _ in "12"
+        ]
+        assert (done[0].returncode, region.process.wait(timeout=10)) == (0, 0)
+        assert done[1].stderr.startswith(f"pierhead: no lab runs in {data}\n  start one with: pierhead lab up")
+
+
+def test_a_second_one_on_the_same_directory_says_so() -> None:
+    with (
+        folder(()) as data,
+        running(data, command=[str(PIERHEAD), "lab"]),
+        pytest.raises(AssertionError, match="choose another --data-dir"),
+    ):
+        start(data, command=[str(PIERHEAD), "lab"])
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--nodes", "0"], "a lab has 1 to 100 nodes, not 0"),
+        (["--nodes", "2", "--zones", "a,b,c"], "--nodes 2 is too few for 3 zones"),
+        (["--zones", "a,a"], "--zones a,a names a twice"),
+        (["--zones", "A"], "--zones 'A' cannot be a zone's name"),
+    ],
+)
+def test_options_that_cannot_be_followed_are_refused(tmp_path: Path, options: list[str], line: str) -> None:
+    with pytest.raises(AssertionError, match=f"pierhead: {line}"):
+        start(tmp_path / "d", *options, command=[str(PIERHEAD), "lab"])
+    assert not (tmp_path / "d").exists()
+
+
+def test_who_may_make_no_namespaces_is_told_what_to_type(tmp_path: Path) -> None:
+    deny = ["unshare", "--user", "--map-user=1000", "--keep-caps", "sh", "-c", WITHOUT, "sh"]
+    if subprocess.run([*deny, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("user namespaces are not allowed here")
+    line = r"cannot make the namespaces of a lab: .*\n  allow them .*: sudo sysctl user\.max_user_namespaces=10000; or be root"
+    with pytest.raises(AssertionError, match=line):
+        start(tmp_path / "d", command=[*deny, str(PIERHEAD), "lab"])
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_change_waits_for_every_node_and_each_keeps_its_own_rules(lab: Lab) -> None:
+    ports = [{"port": 80, "targetPort": 9376, "protocol": "TCP"}, {"port": 81, "targetPort": 9376, "protocol": "TCP"}]
+    named = [port | {"name": f"p{port['port']}"} for port in ports]
+    lab.apply(service("twice", named, APP))
+    lab.region.kubectl("wait", "--for=condition=Programmed", "service/twice", "--timeout=20s")
+    assert lab.get("service", "twice", path=".status.conditions[0].message") == "3/3 nodes"
+    address = lab.get("service", "twice", path=".spec.clusterIP")
+    eventually(lambda: not set(lab.ask("node-1", (address, 80))) & SILENT, "endpoints")
+    for node in NODES:
+        assert not set(lab.ask(node, (address, 80), (address, 81))) & SILENT
+    assert lab.exec("node-2", "nft", "flush", "ruleset").returncode == 0
+    eventually(lambda: not set(lab.ask("node-2", (address, 80))) & SILENT, "node-2's rules")
+    about = "--field-selector=reason=RulesetChanged"
+    told = eventually(lambda: lab.get("events", about, path=".items[*].involvedObject.name"), "an Event")
+    assert told == "node-2"
+    lab.region.kubectl("delete", "service", "twice")
