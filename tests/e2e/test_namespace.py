@@ -66,6 +66,11 @@ print(asked, failed)
 """
 """Asks over connections that are kept and over new ones until told to stop: how often, and how often in vain."""
 BESIDE = ("192.0.2.98", "192.0.2.99")
+READ_ONLY = (
+    "unshare", "--mount", "sh", "-c",
+    'mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec "$@"', "sh",
+)  # fmt: skip
+"""As in a container that may make namespaces, but has its settings from outside."""
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a network namespace for the node")
 
@@ -267,6 +272,11 @@ def test_auto_takes_it_for_root_and_a_directory_stays_what_it_was(tmp_path: Path
 @pytest.mark.parametrize(
     ("prepare", "lead", "why"),
     [
+        (
+            "true",
+            READ_ONLY,
+            "--network namespace is not possible here: net/ipv4/ip_forward in network namespace node: Read-only",
+        ),
         (
             "ip route add 10.244.5.0/24 dev lo",
             (),

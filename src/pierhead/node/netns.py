@@ -71,13 +71,22 @@ class NetworkNamespace:
         return self.within(lambda: Netlink.open(protocol))
 
     def set(self, setting: str, value: str) -> None:
-        """A sysctl of there, such as ``net/ipv4/ip_forward``.
+        """A sysctl of there, such as ``net/ipv4/ip_forward``. One that has this value is left alone: containers often see settings, and
+        may not write them.
 
         Raises:
-            KernelError: it may not be entered.
-            OSError: there is no such setting, or it may not have this value.
+            KernelError: it may not be entered, there is no such setting, or it may not be written.
         """
-        self.within(lambda: Path("/proc/sys", setting).write_text(value))
+        path = Path("/proc/sys", setting)
+
+        def work() -> None:
+            if path.read_text().strip() != value:
+                path.write_text(value)
+
+        try:
+            self.within(work)
+        except OSError as error:
+            raise refusal(error.errno or 0, f"{setting} in {self}") from error
 
     def within(self, work: Callable[[], Result]) -> Result:
         """Does a short piece of work in a thread that is there. What the work raises is raised here."""
