@@ -13,9 +13,9 @@ from typing import Final, TypeAlias
 from msgspec.structs import replace
 
 from pierhead.errors import ObjectBusy, ObjectExists, ObjectMissing
-from pierhead.wire import instructions
 from pierhead.wire.expressions import Verdict
-from pierhead.wire.instructions import Instruction, Lookup
+from pierhead.wire.instructions import Instruction, Lookup, read_data
+from pierhead.wire.listing import read_instructions
 from pierhead.wire.netlink import Message, attributes, each, number, string
 from pierhead.wire.nftables import Hook, Kind, SetFlag, Table
 
@@ -83,7 +83,7 @@ class Ruleset:
             case Kind.NEWSET:
                 self._new_set(found)
             case Kind.NEWRULE:
-                self._new_rule(string(found[2]), found.get(4, b""))
+                self._new_rule(string(found[2]), message, found.get(4, b""))
             case Kind.DELRULE:
                 for name in [string(found[2])] if 2 in found else list(self.chains):
                     self.chains[name].rules.clear()
@@ -110,13 +110,12 @@ class Ruleset:
         ranges = bool(number(found.get(3, b"")) & SetFlag.INTERVAL)
         self.sets.setdefault(name, HeldSet(key, data, size, key_type, data_type, ranges))
 
-    def _new_rule(self, chain: str, expressions: bytes) -> None:
+    def _new_rule(self, chain: str, message: Message, expressions: bytes) -> None:
         numbers = [
             number(attributes(attributes(part).get(2, b"")).get(4, b"")) if self._anonymous else 0
             for _, part in each(expressions)
         ]
-        read = instructions.read(expressions)
-        self.chains[chain].rules.append(tuple(map(self._named, read, numbers)))
+        self.chains[chain].rules.append(tuple(map(self._named, read_instructions(message), numbers)))
 
     def _named(self, found: Instruction, anonymous: int) -> Instruction:
         """Anonymous sets by a name of their own."""
@@ -166,4 +165,4 @@ def _elements(found: dict[int, bytes]) -> Iterator[tuple[bytes, Data]]:
         terms = attributes(listed)
         if 1 not in terms:  # for every key that is not there: nobody here makes one
             continue
-        yield attributes(terms[1])[1], instructions.read_data(terms[2]) if 2 in terms else None
+        yield attributes(terms[1])[1], read_data(terms[2]) if 2 in terms else None
