@@ -3,7 +3,8 @@
 A page is read from top to bottom. Of its fenced blocks
 
 * ``console`` holds commands after ``$`` and what each prints, where ``…`` stands for anything. A command succeeds, unless what it
-  prints is shown to be an error. ``pierhead up ARGS`` and ``./dev up ARGS`` start the region that the rest of the page is about;
+  prints is shown to be an error. ``pierhead up ARGS``, ``./dev up ARGS`` and ``pierhead lab up ARGS`` start the region that the rest of the
+  page is about;
 * ``yaml`` whose first line is ``# NAME.yaml`` is saved under this name, as the page asks its reader to;
 * anything else is only to be read.
 """
@@ -25,14 +26,16 @@ from typing import TypeAlias
 
 import pytest
 
+from namespaces import allowed
 from netns import ORDINARY, network_namespace
 from running import PIERHEAD, ROOT, usable_by_pods
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n?", re.MULTILINE)
-UP = re.compile(r"(?:\./dev|pierhead) up\b(.*)")
+UP = re.compile(r"(?:\./dev|pierhead( lab)?) up\b(.*)")
 FILE = re.compile(r"# (\S+\.yaml)\n")
 OWN = re.compile(r"\b(?:192\.0\.2|127\.71)\.")
+LAB = re.compile(r"^\$ pierhead lab up", re.MULTILINE)
 LINKS = re.compile(r"^\$ pierhead up --network namespace", re.MULTILINE)
 ERRORS = ("Error", "error:", "The ", "pierhead: ", "curl: ")
 TOOLS = {"PATH": f"{PIERHEAD.parent}:{os.environ['PATH']}:/usr/sbin:/sbin"}
@@ -53,7 +56,13 @@ class Command:
     def up(self) -> list[str] | None:
         """The arguments, when this starts a region."""
         found = UP.fullmatch(self.text)
-        return found[1].split() if found else None
+        return found[2].split() if found else None
+
+    @property
+    def lab(self) -> bool:
+        """Whether this starts a lab."""
+        found = UP.fullmatch(self.text)
+        return found is not None and found[1] is not None
 
     @property
     def fails(self) -> bool:
@@ -116,6 +125,12 @@ def machine(page: str, ranges: Sequence[str]) -> Iterator[Machine]:
             pytest.skip("needs root: a network namespace for the node")
         with network_namespace(mapped=False) as enter:
             yield Machine(enter, options=["--allow-root-pods"], root_pods=True)
+        return
+    if LAB.search(page):
+        if not allowed(mapped=os.geteuid() != 0):
+            pytest.skip("user namespaces are not allowed here")
+        root = not usable_by_pods()
+        yield Machine(options=["--allow-root-pods"] if root else (), root_pods=root)
         return
     if not OWN.search(page):
         root = not usable_by_pods()

@@ -64,7 +64,8 @@ def replay(todo: list[Step], here: Machine, folder: Folder, data: Path) -> None:
 def begin(stack: ExitStack, step: Command, here: Machine, folder: Folder, data: Path) -> Shell:
     """Starts the region of a page and the shell in which its reader goes on."""
     command = ["env", f"--chdir={folder.path}", f"PATH={TOOLS['PATH']}", *here.account, str(PIERHEAD)]
-    options = ["--network", "loopback", *here.options, *(step.up or ())]
+    command += ["lab"] if step.lab else []
+    options = [*([] if step.lab else ["--network", "loopback"]), *here.options, *(step.up or ())]
     region = stack.enter_context(running(data, *options, command=command, enter=here.enter))
     check(step, 0, "\n".join(region.lines))
     shell = Shell(here.enter, folder.path, {"KUBECONFIG": str(region.kubeconfig), "HOME": str(data)})

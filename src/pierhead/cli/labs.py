@@ -37,7 +37,7 @@ def spread(nodes: int | None, zones: str | None) -> tuple[str, ...]:
     Raises:
         UsageError: no such number of nodes, fewer than zones, or no such zones.
     """
-    given = region_up.choose_zones(None, zones or ZONES, "namespace")
+    given = region_up.choose_zones(None, ZONES if zones is None else zones, "namespace")
     count = len(given) if nodes is None else nodes
     if not 1 <= count <= fabric.MOST_NODES:
         raise UsageError(f"a lab has 1 to {fabric.MOST_NODES} nodes, not {count}", "pierhead lab up --nodes 3")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pierhead.errors import UsageError
 from pierhead.region import ranges
-from pierhead.region.placement import place
+from pierhead.region.placement import numbered, place
 
 WHOLE = ip_network("127.64.0.0/16")
 NETWORK = ranges.choose("loopback")
@@ -41,3 +41,9 @@ def test_a_range_too_small_for_its_nodes_is_refused() -> None:
     assert len(place(small, ["a", "b"])) == 2
     with pytest.raises(UsageError, match="too small for 3 nodes"):
         place(small, ["a", "b", "c"])
+
+
+def test_numbered_nodes_may_share_a_zone() -> None:
+    found = numbered(NETWORK, ["b", "a", "b"])
+    assert [(node.name, node.zone) for node in found] == [("node-1", "b"), ("node-2", "a"), ("node-3", "b")]
+    assert not any(one.pod_range.overlaps(other.pod_range) for one, other in combinations(found, 2))

@@ -1,0 +1,38 @@
+"""Which nodes `pierhead lab up` is asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from pierhead.cli.labs import spread
+from pierhead.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("nodes", "zones", "expected"),
+    [
+        (None, None, "abc"),
+        (1, None, "a"),
+        (5, None, "abcab"),
+        (None, "x,y", "xy"),
+        (3, "x,y", "xyx"),
+        (100, "x", "x" * 100),
+    ],
+)
+def test_nodes_are_put_into_zones_in_turn(nodes: int | None, zones: str | None, expected: str) -> None:
+    assert "".join(spread(nodes, zones)) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "zones", "line"),
+    [
+        (0, None, "1 to 100 nodes, not 0"),
+        (101, None, "not 101"),
+        (2, "x,y,z", "too few for 3 zones"),
+        (None, "x,x", "names x twice"),
+        (None, "", "''"),
+    ],
+)
+def test_others_are_refused(nodes: int | None, zones: str | None, line: str) -> None:
+    with pytest.raises(UsageError, match=line):
+        spread(nodes, zones)
