@@ -101,9 +101,10 @@ def play(namespace: Namespace, scenario: Callable[[Scene], Awaitable[None]]) -> 
     asyncio.run(run())
 
 
-def rules(namespace: Namespace) -> str:
-    """All that stands there, but for what traffic taught."""
-    return re.sub(r"\s*elements = \{[^}]* counter [^}]*\}", "", namespace.nft("list", "ruleset"))
+def rules(namespace: Namespace) -> list[str]:
+    """All chains and sets that stand there, but for what traffic taught; nft lists them by their age."""
+    listed = re.sub(r"\s*elements = \{[^}]* counter [^}]*\}", "", namespace.nft("list", "ruleset"))
+    return sorted(re.findall(r"^\t(?:chain|map|set) .*?^\t\}", listed, re.MULTILINE | re.DOTALL))
 
 
 def exchange(namespace: Namespace) -> None:

@@ -220,7 +220,8 @@ class Nftables:
             yield from delete_elements(layout.affinity, gone)
 
     def _cleared(self, compiler: Compiler, known: Mapping[Family, Table]) -> Iterator[Message]:
-        """Empties what is there, but for what traffic taught; a table of another layout goes as a whole.
+        """Takes away what is there, but for what traffic taught; a table of another layout goes as a whole. Sets go, for the kernel walks
+        one that is only emptied as if nothing had happened, once for each rule that is bound to it.
 
         Raises:
             KernelError: it is not ours.
@@ -237,7 +238,7 @@ class Nftables:
             yield delete(held)
             return
         yield flush(layout.table)
-        yield from map(flush, layout.programmed)
+        yield from map(delete, layout.programmed)
         ours = {*layout.plain_chains, *layout.base_chains(), *compiler.chains}
         for found in map(read_chain, self._ask_all(dump_chains(layout.table))):
             if found.table.name == NAME and found.name not in ours:
