@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import ip_address
 from typing import NamedTuple, TypeAlias
 
 from pierhead.api import views
 from pierhead.api.proxystatuses import ENDPOINT_NOT_ALLOWED
 from pierhead.core.backing import HEADLESS_LABEL
 from pierhead.forwarding.place import Place
-from pierhead.forwarding.table import Endpoint, Refusal, ServiceName, canonical, family_of
+from pierhead.forwarding.table import Endpoint, Refusal, ServiceName, canonical, family_of, parsed
 
 PortName: TypeAlias = tuple[str, str]
 """Name and protocol: what joins a port of a Service and a port of a slice."""
@@ -60,13 +59,14 @@ def by_port(
         if not address or family_of(address) != family:
             why = f"{given} is no {family} address"
         else:
-            why = place.forbids(service, ip_address(address), number)
+            why = place.forbids(service, parsed(address), number)
         if why:
             refused[name[1], given, number] = Refusal(service, name[1], given, number, ENDPOINT_NOT_ALLOWED, why)
             continue
         candidate = _candidate(endpoint, address, number, place)
         known = found.setdefault(name, {})
-        known[address, number] = min(known.get((address, number), candidate), candidate, key=_merit)
+        other = known.get((address, number))
+        known[address, number] = candidate if other is None else min(other, candidate, key=_merit)
     return (
         {name: sorted(sockets.values(), key=lambda candidate: candidate.endpoint) for name, sockets in found.items()},
         tuple(refused[key] for key in sorted(refused)),

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from pierhead.api.network import Range
+from pierhead.forwarding.table import OCTETS
 from pierhead.wire import expressions as x
 from pierhead.wire.datatypes import (
     IFNAME,
@@ -375,16 +376,13 @@ def unmarked() -> tuple[Expression, ...]:
     return x.MARK.into(), x.cmp(mark(0))
 
 
-_OCTETS: Final = {str(octet): octet for octet in range(256)}
-
-
 def packed(address: str) -> bytes:
     """The bytes of an address in its canonical form."""
-    return ip_address(address).packed if ":" in address else bytes(map(_OCTETS.__getitem__, address.split(".")))
+    return ip_address(address).packed if ":" in address else bytes(map(OCTETS.__getitem__, address.split(".")))
 
 
 def packed_all(addresses: Sequence[str]) -> bytes:
     """The bytes of these addresses of one family, one after the other; quick, because a full load has a hundred thousand."""
     if not addresses or ":" in addresses[0]:
         return b"".join(map(packed, addresses))
-    return bytes(map(_OCTETS.__getitem__, ".".join(addresses).split(".")))
+    return bytes(map(OCTETS.__getitem__, ".".join(addresses).split(".")))

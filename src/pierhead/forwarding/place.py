@@ -13,6 +13,10 @@ API_SERVICE = ServiceName("default", "kubernetes")
 """The one Service whose endpoints are the API server itself."""
 
 
+ORDINARY = frozenset(range(1, 224)) - {127, 169}
+"""First octets of IPv4 addresses that are nothing special."""
+
+
 class Place(msgspec.Struct, frozen=True):
     """The nodes a proxy serves (in loopback mode one proxy serves all), their zones, and the region's network."""
 
@@ -38,10 +42,11 @@ class Place(msgspec.Struct, frozen=True):
         Whoever may write EndpointSlices could otherwise use the proxy as a relay into networks that only the node reaches
         (CVE-2021-25740), or build a Service that leads back into the proxy without end.
         """
-        if address.is_link_local or address.is_multicast or address.is_unspecified:
-            return f"{address} is a link-local, multicast or unspecified address"
-        if address.is_loopback and not self.network.loopback_endpoints:
-            return f"{address} is a loopback address"
+        if _is_special(address):
+            if not address.is_loopback:
+                return f"{address} is a link-local, multicast or unspecified address"
+            if not self.network.loopback_endpoints:
+                return f"{address} is a loopback address"
         if self._is_api(address, port):
             return "" if service == API_SERVICE else f"{address}:{port} is the API server"
         if self._leads_back(address, port):
@@ -52,6 +57,8 @@ class Place(msgspec.Struct, frozen=True):
         return f"{address} lies outside the pod ranges and --endpoint-cidrs"
 
     def _is_api(self, address: IPv4Address | IPv6Address, port: int) -> bool:
+        if all(port != known for _, known in self.api):
+            return False
         wildcard = "0.0.0.0" if address.version == 4 else "::"
         return (str(address), port) in self.api or (address.is_loopback and (wildcard, port) in self.api)
 
@@ -61,3 +68,10 @@ class Place(msgspec.Struct, frozen=True):
             return True
         # Only a proxy in userspace meets its own node ports again; a kernel translates a packet once.
         return network.mode == "loopback" and str(address) == network.node_address and port in network.node_ports
+
+
+def _is_special(address: IPv4Address | IPv6Address) -> bool:
+    """Loopback, link-local, multicast or unspecified."""
+    if address.version == 4 and int(address) >> 24 in ORDINARY:  # a region's hundred thousand are asked
+        return False
+    return address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified

@@ -8,7 +8,7 @@ and one set of endpoints: an endpoint that comes or goes is one change, whatever
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -25,10 +25,22 @@ ANY_NODE_ADDRESS: Mapping[Family, str] = MappingProxyType({"IPv4": "0.0.0.0", "I
 """The address of a node port's frontend: the node's own addresses, whichever they are where the table is used."""
 
 
+OCTETS: Mapping[str, int] = {str(octet): octet for octet in range(256)}
+"""How a part of an IPv4 address is written: almost all are, and a region has a hundred thousand."""
+
+
 def canonical(text: str) -> str:
     """An address in the one form in which addresses are compared, however it was written; empty when it is none."""
+    octets = text.split(".")
+    if len(octets) == 4 and OCTETS.keys() >= set(octets):
+        return text
     found = rules.address(text)
     return "" if found is None else str((isinstance(found, IPv6Address) and found.ipv4_mapped) or found)
+
+
+def parsed(address: str) -> IPv4Address | IPv6Address:
+    """Of an address in its canonical form."""
+    return IPv6Address(address) if ":" in address else IPv4Address(bytes(map(OCTETS.__getitem__, address.split("."))))
 
 
 def family_of(address: str) -> Family:
