@@ -19,7 +19,7 @@ from pierhead.core.programmed import Terms, behind, condition_of, is_news, is_te
 PATIENCE = 2.0
 """Seconds before a Service is told that it is not programmed yet: mostly it is in a moment, and then one write says so."""
 GATHER = 0.01
-"""Seconds before a proxy is asked: what is written meanwhile is one wish, and one report."""
+"""Seconds between two wishes: what is written meanwhile is one wish, and one report."""
 
 
 @dataclass(slots=True)
@@ -54,6 +54,8 @@ class Programmed(Loop):
         """Services that are not programmed, as far as we know."""
         self._wanted = 0
         """The newest revision that a Service waits for."""
+        self._asked = -inf
+        """When a proxy was asked last."""
         self._services.subscribe(self._service_changed)
         self._proxies.subscribe(self._proxy_changed)
         self._nodes.subscribe(self._node_changed)
@@ -118,15 +120,17 @@ class Programmed(Loop):
 
     def _want(self, revision: int) -> None:
         self._wanted = max(self._wanted, revision)
+        delay = max(0.0, self._asked + GATHER - asyncio.get_running_loop().time())
         for proxy in self._proxies.list():
             if reached(proxy) < self._wanted:
-                self.queue.add_after(proxy.metadata.name, GATHER)
+                self.queue.add_after(proxy.metadata.name, delay)
 
     async def _ask(self, name: str) -> None:
         """Has the proxy report as soon as it is there."""
         proxy = self._proxies.get(name)
         if proxy is None or max(reached(proxy), int(proxy.spec.want.services or 0)) >= self._wanted:
             return
+        self._asked = asyncio.get_running_loop().time()
         want = {"spec": {"want": {"services": str(self._wanted)}}}
         with accepting(404):
             stored = await self._client.patch(PROXY_STATUS, name, want)

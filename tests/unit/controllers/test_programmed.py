@@ -257,7 +257,7 @@ def test_services_that_were_there_before_the_nodes_are_waited_for() -> None:
     play(scenario)
 
 
-def test_what_is_written_at_once_is_one_wish() -> None:
+def test_what_is_written_at_once_is_few_wishes() -> None:
     async def scenario() -> None:
         ground = network("loopback")
         async with server(ground) as found:
@@ -269,7 +269,9 @@ def test_what_is_written_at_once_is_one_wish() -> None:
                 for number in range(50):
                     made = await scene.web(f"web-{number}")
                 assert await scene.wanted() == revision(made)
-                assert sum("proxystatuses/a" in request for request in transport.requests) == 1
+                assert (
+                    sum("proxystatuses/a" in request for request in transport.requests) <= 2
+                )  # the first, and all others
 
     virtual.run(scenario())
 
