@@ -25,6 +25,8 @@ class Assembly:
         self._parts: dict[ServiceName, Part] = {}
         self._claims: dict[Frontend, dict[ServiceName, Rank]] = {}
         self._contested: set[Frontend] = set()
+        self._refusing: set[ServiceName] = set()
+        """Those with endpoints that may not be served."""
 
     def update(self, parts: Mapping[ServiceName, Part]) -> tuple[Change, ...]:
         """Takes these parts in place of the former ones (``NOTHING``: the Service is gone) and says what changed.
@@ -43,8 +45,8 @@ class Assembly:
         return ForwardingTable(self._winners(self._claims), _backends(self._parts.values()))
 
     def refusals(self) -> tuple[Refusal, ...]:
-        """Endpoints that may not be served, and frontends that another Service has; sorted."""
-        found = [refusal for part in self._parts.values() for refusal in part.refusals]
+        """Endpoints that may not be served, and frontends that another Service has; sorted. The cost is that of what is refused."""
+        found = [refusal for name in self._refusing for refusal in self._parts[name].refusals]
         for frontend in self._contested:
             holder, *others = sorted(self._claims[frontend].values())
             found += [_taken(frontend, loser, holder[2]) for _, _, loser in others]
@@ -59,6 +61,10 @@ class Assembly:
             self._parts.pop(name, None)
         else:
             self._parts[name] = new
+        if new.refusals:
+            self._refusing.add(name)
+        else:
+            self._refusing.discard(name)
 
     def _claim(self, frontend: Frontend, name: ServiceName, rank: Rank | None) -> None:
         claims = self._claims.setdefault(frontend, {})
