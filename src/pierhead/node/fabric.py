@@ -94,8 +94,8 @@ def plug(root: Netlink, bridge: int, namespace: NetworkNamespace, port: Port) ->
         index = links.read(inside.request(links.find(UPLINK))[0]).index
         inside.perform(list(_inside(index, port)))
     namespace.set("net/ipv4/ip_forward", str(int(port.forwards)))
-    # Who takes a whole range for its own would answer for each of its addresses, whoever asks on the link.
-    namespace.set(f"net/ipv4/conf/{UPLINK}/arp_ignore", "1")
+    for which in ("all", UPLINK):  # what comes by a node and is led on by the same link is on its way: none is shorter
+        namespace.set(f"net/ipv4/conf/{which}/send_redirects", "0")
 
 
 def _inside(index: int, port: Port) -> Iterator[Message]:

@@ -6,7 +6,7 @@ checked or undone there: it all ends with the process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from msgspec.structs import replace
@@ -24,6 +24,7 @@ from pierhead.node.podnetwork import Apart
 from pierhead.node.wiring import UPLINK
 from pierhead.region import ranges
 from pierhead.region.labdirectory import host_file, pod_file
+from pierhead.region.namespaced import guard
 from pierhead.region.placement import Placed, numbered
 from pierhead.region.settings import Settings
 from pierhead.wire.netlink import Protocol
@@ -45,6 +46,25 @@ class Lab:
         self._settings, self._stack = settings, stack
         self._addresses = {node.name: fabric.node_address(number) for number, node in enumerate(placed)}
 
+    def wire(self, owner: str) -> None:
+        """Makes the hosts, each with its rules, and then the fabric between them.
+
+        Raises:
+            KernelError: the kernel refused a step.
+        """
+        network, pods = self._settings.network, {node.name: node.pod_range for (node,) in self.groups}
+        own = (*network.service_ranges, *network.floating_ranges)
+        ports = {**fabric.nodes(pods, own), fabric.OUTSIDE: fabric.outside((*own, *network.pod_ranges))}
+        root = self._stack.enter_context(Netlink.open(Protocol.ROUTE))
+        bridge = fabric.build(root, list(pods.values()))
+        for name, port in ports.items():
+            file = host_file(self._settings.data_dir, name)
+            self._stack.callback(netns.remove, file)
+            host = netns.make(file)
+            if name in pods:
+                guard(host, [self._ground(name, owner)])
+            fabric.plug(root, bridge, host, port)
+
     def network(self, node: str) -> Network:
         return replace(self._settings.network, node_address=str(self._addresses[node]))
 
@@ -56,9 +76,13 @@ class Lab:
 
     def dataplane(self, place: Place, owner: str) -> Nftables:
         (node,) = place.nodes
-        known = ground(self.network(node), len(self.groups), owner)
         namespace = self._namespace(node)
-        return Nftables([known], namespace.open(Protocol.NETFILTER), namespace.within(RulesetWatch.open))
+        return Nftables(
+            [self._ground(node, owner)], namespace.open(Protocol.NETFILTER), namespace.within(RulesetWatch.open)
+        )
+
+    def _ground(self, node: str, owner: str) -> Ground:
+        return ground(self.network(node), len(self.groups), owner)
 
     def _namespace(self, node: str) -> NetworkNamespace:
         return NetworkNamespace(host_file(self._settings.data_dir, node))
@@ -78,30 +102,18 @@ def is_one(network: Network) -> bool:
 
 
 @contextmanager
-def laid(settings: Settings) -> Iterator[Lab]:
-    """Makes what a lab stands on, in the network namespace in which this process is alone.
+def laid(settings: Settings, owner: str) -> Iterator[Lab]:
+    """Makes what a lab stands on, in the network namespace in which this process is alone. ``owner``: the region's uid.
 
     Raises:
         UsageError: the kernel cannot do it.
     """
     with ExitStack() as stack:
-        placed = numbered(settings.network, settings.zones)
+        found = Lab(settings, numbered(settings.network, settings.zones), stack)
         try:
-            _wire(settings, placed, stack)
+            found.wire(owner)
         except KernelError as error:
             raise UsageError(
                 f"a lab is not possible here: {error}", "run it on a kernel with veth, bridge and nf_tables"
             ) from error
-        yield Lab(settings, placed, stack)
-
-
-def _wire(settings: Settings, placed: Sequence[Placed], stack: ExitStack) -> None:
-    network, pods = settings.network, {node.name: node.pod_range for node in placed}
-    own = (*network.service_ranges, *network.floating_ranges)
-    ports = {**fabric.nodes(pods, own), fabric.OUTSIDE: fabric.outside((*own, *network.pod_ranges))}
-    root = stack.enter_context(Netlink.open(Protocol.ROUTE))
-    bridge = fabric.build(root, list(pods.values()))
-    for name, port in ports.items():
-        path = host_file(settings.data_dir, name)
-        stack.callback(netns.remove, path)
-        fabric.plug(root, bridge, netns.make(path), port)
+        yield found

@@ -78,10 +78,10 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             machine = stack.enter_context(Netlink.open(Protocol.ROUTE))
             wiring.check(machine, plan)
             if left := netns.find(path):
-                _guard(left, grounds(settings.network, owner))  # before anything is undone: it may be another's
+                guard(left, grounds(settings.network, owner))  # before anything is undone: it may be another's
             namespace = left or netns.make(path)
             stack.callback(netns.remove, path)
-            _guard(namespace, grounds(settings.network, owner))
+            guard(namespace, grounds(settings.network, owner))
             wiring.lay(machine, namespace, plan)
             stack.callback(wiring.remove, machine, plan)
             _open_ways(settings, namespace, plan, stack)
@@ -130,7 +130,8 @@ def _lets_in(namespace: NetworkNamespace, sides: Sequence[Side]) -> bool:
     return True
 
 
-def _guard(namespace: NetworkNamespace, grounds: Sequence[Ground]) -> None:
+def guard(namespace: NetworkNamespace, grounds: Sequence[Ground]) -> None:
+    """Lays the rules of a node on which there are no Services yet, so that no packet meets one without rules."""
     with namespace.open(Protocol.NETFILTER) as kernel:
         Nftables(grounds, kernel).found()
 

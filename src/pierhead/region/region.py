@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -41,11 +40,11 @@ async def run_region(
     settings: Settings,
     ready: Callable[[Ready], None],
     *,
-    lay: Callable[[Settings], AbstractContextManager[Terrain]] | None = None,
+    lay: Callable[[Settings, str], AbstractContextManager[Terrain]] | None = None,
     opened: socket.socket | None = None,
 ) -> None:
-    """Runs a region until cancelled; calls ``ready`` once it serves. ``lay`` makes what its nodes stand on, by default what the
-    network's mode says; ``opened``: the API's socket, where somebody has made it already.
+    """Runs a region until cancelled; calls ``ready`` once it serves. ``lay`` makes what its nodes stand on (it is
+    told the region's uid), by default what the network's mode says; ``opened``: the API's socket, where somebody has made it already.
 
     Raises:
         UsageError: it cannot start: the address is taken, the data directory is locked or cannot be written, …; then nothing is left of
@@ -60,7 +59,7 @@ async def run_region(
         ranges.check_pools(settings.network, _pools(store))
         if settings.network.mode == "loopback":
             stack.enter_context(tenure.held(settings.network))
-        terrain = stack.enter_context((lay or partial(_laid, owner=store.uid))(settings))
+        terrain = stack.enter_context((lay or _laid)(settings, store.uid))
         sockets = [stack.enter_context(door) for door in doors(settings, opened)]
         listener = sockets[0]
         found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
