@@ -21,6 +21,7 @@ NAMES = (
     "proxy",
     "testing",
     "namespace",
+    "program",
 )
 
 

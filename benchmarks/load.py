@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.compiled import compiled
 from benchmarks.region import Region
-
-SOURCE = Path(__file__).with_name("load.c")
 
 
 class Load(msgspec.Struct):
@@ -36,16 +32,8 @@ class Load(msgspec.Struct):
         return self.answers / self.seconds
 
 
-@functools.cache
 def tool() -> Path:
-    """The compiled tool; it is built again when its source changed."""
-    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
-    program = Path(tempfile.gettempdir()) / f"pierhead-load-{digest}"
-    if not program.exists():
-        fresh = program.with_suffix(".new")
-        subprocess.run(["cc", "-O2", "-o", fresh, SOURCE, "-lssl", "-lcrypto", "-lpthread"], check=True)
-        fresh.rename(program)
-    return program
+    return compiled("load", "-lssl", "-lcrypto", "-lpthread")
 
 
 def api(region: Region, method: str, path: str, *, requests: int, connections: int, body: object = None) -> Load:
