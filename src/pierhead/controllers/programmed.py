@@ -18,8 +18,9 @@ from pierhead.core.programmed import Terms, behind, condition_of, is_news, is_te
 
 PATIENCE = 2.0
 """Seconds before a Service is told that it is not programmed yet: mostly it is in a moment, and then one write says so."""
-GATHER = 0.01
-"""Seconds between two wishes: what is written meanwhile is one wish, and one report."""
+GATHER = 0.001
+LONGEST_GATHER = 0.1
+"""Seconds between two wishes, for each Service that waits and at most: what is written meanwhile is one wish, and one report."""
 
 
 @dataclass(slots=True)
@@ -120,7 +121,8 @@ class Programmed(Loop):
 
     def _want(self, revision: int) -> None:
         self._wanted = max(self._wanted, revision)
-        delay = max(0.0, self._asked + GATHER - asyncio.get_running_loop().time())
+        due = self._asked + min(GATHER * len(self._open), LONGEST_GATHER)
+        delay = max(0.0, due - asyncio.get_running_loop().time())
         for proxy in self._proxies.list():
             if reached(proxy) < self._wanted:
                 self.queue.add_after(proxy.metadata.name, delay)
