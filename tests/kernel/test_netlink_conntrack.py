@@ -67,6 +67,15 @@ def test_the_other_family(kernel: Netlink) -> None:
     assert len(found) == 2
 
 
+@pytest.mark.parametrize(("family", "address"), [(Family.IP, "10.96.0.1"), (Family.IP6, "::1")])
+def test_only_those_to_one_address_and_port(kernel: Netlink, family: Family, address: str) -> None:
+    packed = socket.inet_pton(socket.AF_INET6 if family is Family.IP6 else socket.AF_INET, address)
+    ports = [len(kernel.request(conntrack.dump(family, UDP, (packed, port)))) for port in (5353, 5354)]
+    assert ports == [2, 0]
+    others = kernel.request(conntrack.dump(family, UDP, (bytes(len(packed)), 5353)))
+    assert len(others) == (0 if family is Family.IP else 2), "of IPv6 the port alone counts"
+
+
 @pytest.mark.parametrize("family", [Family.IP, Family.IP6])
 def test_one_flow_is_ended_and_only_that_one(kernel: Netlink, family: Family) -> None:
     first, second = flows(kernel, family, UDP)

@@ -15,6 +15,9 @@ from pierhead.wire import conntrack
 from pierhead.wire.nftables import Family
 
 UDP: Final = 17
+ONE_BY_ONE: Final = 4
+"""Frontends whose flows are asked for each by itself: the kernel looks through all flows each time, and tells few. It takes 7 ms for that,
+and 13 µs for each flow that it tells."""
 BATCH: Final = 500
 """Deletions sent at once: more do not fit into a stock send buffer."""
 
@@ -29,12 +32,14 @@ def stale(flows: Iterable[conntrack.Flow], serving: Mapping[Flow, frozenset[Flow
 
 
 def clean(netlink: Netlink, family: Family, serving: Mapping[Flow, frozenset[Flow]]) -> int:
-    """Ends the stale flows and says how many there were. Takes 8 µs for each UDP flow of the namespace.
+    """Ends the stale flows and says how many there were.
 
     Raises:
         KernelError: they could not be read or ended.
     """
-    found = list(stale(map(conntrack.read, netlink.request(conntrack.dump(family, UDP))), serving))
+    asked = list(serving) if len(serving) <= ONE_BY_ONE else [None]
+    told = (answer for to in asked for answer in netlink.request(conntrack.dump(family, UDP, to)))
+    found = list(stale(map(conntrack.read, told), serving))
     for start in range(0, len(found), BATCH):
         messages = [conntrack.delete(family, flow) for flow in found[start : start + BATCH]]
         netlink.perform(messages, forgiving=(ObjectMissing,))

@@ -17,7 +17,7 @@ from pierhead.dataplane.dataplane import Stranger
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.ruleset_watch import Commit, RulesetWatch
 from pierhead.errors import GenerationPassed, KernelError, MessageTooLong, NoRoom, ObjectExists, ObjectMissing
-from pierhead.forwarding.diff import Change, Reset, diff
+from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, Reset, SetBackends, SetRule, diff
 from pierhead.forwarding.nft import Compiler, Step
 from pierhead.forwarding.nftlayout import NAME, Ground, led
 from pierhead.forwarding.table import Backends, ForwardingTable, Frontend, PortKey, Refusal, Rule
@@ -85,7 +85,7 @@ class Nftables:
     async def commit(self, changes: Sequence[Change]) -> Sequence[Refusal]:
         try:
             async with self._turn:
-                if len(changes) > INLINE:
+                if len(changes) > INLINE or any(map(_of_flows, changes)):
                     await asyncio.to_thread(self._commit, changes)
                 else:
                     self._commit(changes)
@@ -304,6 +304,17 @@ class Nftables:
             return self._netlink.request(message)
         except ObjectMissing:
             return []
+
+
+def _of_flows(change: Change) -> bool:
+    """Whether it makes us look through all flows of the node."""
+    match change:
+        case SetBackends(key) | RemoveBackends(key):
+            return key.protocol == "UDP"
+        case SetRule(frontend) | RemoveRule(frontend):
+            return frontend.protocol == "UDP"
+        case Reset():
+            return True
 
 
 def _check_owner(held: Table, owner: str) -> None:

@@ -6,7 +6,7 @@ Addresses are packed bytes here, 4 or 16: a dump has tens of thousands and they 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from pierhead.errors import AnswerMalformed
 from pierhead.wire.netlink import Flag, Message, attribute, attributes, each, nested, number, u8, u32
@@ -48,16 +48,24 @@ class Flow(NamedTuple):
 _ORIGINAL, _REPLY, _STATUS, _MARK, _ID, _ZONE, _FILTER = 1, 2, 3, 8, 12, 18, 25
 _ADDRESSES, _PROTOCOL = 1, 2
 _FILTER_ORIGINAL, _FILTER_REPLY = 1, 2
-_BY_PROTOCOL: Final = 1 << 3
-"""CTA_FILTER_FLAG(CTA_PROTO_NUM)."""
+_BY_DESTINATION, _BY_PROTOCOL, _BY_DESTINATION_PORT = 1 << 1, 1 << 3, 1 << 5
+"""CTA_FILTER_FLAG of CTA_IP_DST, CTA_PROTO_NUM and CTA_PROTO_DST_PORT."""
 
 
-def dump(family: Family, protocol: int | None = None) -> Message:
-    """All flows of the family, or of one protocol; the kernel filters since 5.8, an older one gives all."""
-    terms = b""
-    if protocol is not None:
-        flags = nested(_FILTER, u32(_FILTER_ORIGINAL, _BY_PROTOCOL), u32(_FILTER_REPLY, 0))
-        terms = nested(_ORIGINAL, nested(_PROTOCOL, u8(1, protocol))) + flags
+def dump(family: Family, protocol: int | None = None, to: tuple[bytes, int] | None = None) -> Message:
+    """All flows of the family, or of one protocol, or of these those ``to`` an address and port as their clients have it. The kernel
+    filters since 5.8, an older one gives all, and of IPv6 every one gives all of a port: it compares addresses the wrong way round."""
+    if protocol is None:
+        return Message(Kind.GET, header(family), Flag.DUMP, "connection tracking")
+    flags, address, port = _BY_PROTOCOL, b"", b""
+    if to is not None:
+        flags |= _BY_DESTINATION_PORT
+        port = attribute(3, to[1].to_bytes(2, "big"))
+        if family is Family.IP:
+            flags |= _BY_DESTINATION
+            address = nested(_ADDRESSES, attribute(2, to[0]))
+    wanted = nested(_ORIGINAL, address + nested(_PROTOCOL, u8(1, protocol) + port))
+    terms = wanted + nested(_FILTER, u32(_FILTER_ORIGINAL, flags), u32(_FILTER_REPLY, 0))
     return Message(Kind.GET, header(family) + terms, Flag.DUMP, "connection tracking")
 
 
