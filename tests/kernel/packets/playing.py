@@ -88,7 +88,8 @@ class Player:
         for host, routes in change.get("addRoute", {}).items():
             self._route(host, routes)
         if "terminateBackendOf" in change:
-            await self._proxy.terminate(ADDRESSES[self._answered[change["terminateBackendOf"]]][0])
+            for address in ADDRESSES[self._answered[change["terminateBackendOf"]]]:
+                await self._proxy.terminate(address)
         elif "restartProxy" in change:
             await self._proxy.start()
         elif change:
@@ -108,9 +109,12 @@ class Player:
         call, port = self._call(probe)
         return await meet(call, port, patience)
 
+    def _patience_for(self, result: Tree) -> float:
+        return QUIET if result["outcome"] == "timeout" else self._patience
+
     async def _meet(self, probe: Tree, result: Tree) -> list[str]:
         seen: set[Met] = set()
-        patience = QUIET if result["outcome"] == "timeout" else self._patience
+        patience = self._patience_for(result)
         for _ in range(ROUNDS):
             seen |= set(
                 await asyncio.gather(*(self._once(probe, patience) for _ in range(min(probe["times"], AT_ONCE))))
@@ -140,7 +144,7 @@ class Player:
         call, port = self._call(probe)
         self._calls[probe["connection"]] = self._stack.enter_context(call), probe["protocol"]
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._patience_for(result)):
                 met = await call.connect(port) or await call.ask()
         except TimeoutError:
             met = SILENCE

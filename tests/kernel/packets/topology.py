@@ -23,7 +23,7 @@ from typing import Final
 from inkernel import Sockets, sockets_of
 from namespaces import Namespace
 
-ADDRESSES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+ADDRESSES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "node-a": ("192.168.100.11", "fd00:100::11"),
         "node-a-second": ("192.168.101.11", "fd00:101::11"),
