@@ -14,7 +14,19 @@ from benchmarks import Figure
 def apart(module: str) -> Iterator[Figure]:
     """Runs ``module`` there, which prints a figure a line."""
     options = () if os.geteuid() == 0 else ("--user", "--map-root-user")
-    command = ["unshare", *options, "--net", "--mount", "--pid", "--fork", "--kill-child", sys.executable, "-m", module]
+    command = [
+        "unshare",
+        *options,
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        sys.executable,
+        "-m",
+        module,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         for line in process.stdout:

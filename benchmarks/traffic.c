@@ -52,6 +52,21 @@ static void watch(int poll, int fd, unsigned events, void *about, int how) {
     if (epoll_ctl(poll, how, fd, &event)) die("epoll_ctl");
 }
 
+/* Answers one datagram from the address that it was sent to. */
+static int echo(int udp) {
+    char got[2048], about[CMSG_SPACE(sizeof(struct in_pktinfo))];
+    struct sockaddr_in from;
+    struct iovec bytes = {.iov_base = got, .iov_len = sizeof got};
+    struct msghdr it = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &bytes, .msg_iovlen = 1,
+                        .msg_control = about, .msg_controllen = sizeof about};
+    ssize_t size = recvmsg(udp, &it, 0);
+    if (size <= 0) return 0;
+    struct in_pktinfo *asked = (struct in_pktinfo *)CMSG_DATA(CMSG_FIRSTHDR(&it));
+    asked->ipi_ifindex = 0, bytes.iov_len = size;
+    sendmsg(udp, &it, 0);
+    return 1;
+}
+
 static void serve(void) {
     static struct client one[65536];
     char got[2048];
@@ -59,6 +74,7 @@ static void serve(void) {
     struct client accepting = {.fd = tcp}, receiving = {.fd = udp};
     setsockopt(tcp, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (bind(tcp, (struct sockaddr *)&there, sizeof there) || listen(tcp, 4096)) die("listen");
+    setsockopt(udp, IPPROTO_IP, IP_PKTINFO, &yes, sizeof yes);
     if (bind(udp, (struct sockaddr *)&there, sizeof there)) die("bind");
     watch(poll, tcp, EPOLLIN, &accepting, EPOLL_CTL_ADD), watch(poll, udp, EPOLLIN, &receiving, EPOLL_CTL_ADD);
     puts("serving"), fflush(stdout);
@@ -72,10 +88,7 @@ static void serve(void) {
                     one[fd].fd = fd, watch(poll, fd, EPOLLIN, &one[fd], EPOLL_CTL_ADD);
                 }
             } else if (who == &receiving) {
-                struct sockaddr_in from;
-                socklen_t size = sizeof from;
-                for (ssize_t n; (n = recvfrom(udp, got, sizeof got, 0, (struct sockaddr *)&from, &size)) > 0; size = sizeof from)
-                    sendto(udp, got, n, 0, (struct sockaddr *)&from, size);
+                while (echo(udp)) {}
             } else if (recv(who->fd, got, sizeof got, 0) <= 0 || send(who->fd, answer, sizeof answer - 1, 0) < 0) {
                 close(who->fd);
             }
