@@ -22,6 +22,7 @@ NAMES = (
     "testing",
     "namespace",
     "program",
+    "programmed",
     "through",
 )
 

@@ -24,6 +24,7 @@ class Region:
 
     def __init__(self, process: subprocess.Popen[str], directory: Path, port: int) -> None:
         self.process = process
+        self.directory = directory
         self.port = port
         self.ca = directory / "pki" / "ca.crt"
         found = re.search(r"token: (\S+)", (directory / "kubeconfig").read_text())
