@@ -33,7 +33,8 @@ class WorkQueue:
         self._queued: set[str] = set()
         self._working: set[str] = set()
         self._failures: dict[str, int] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, tuple[float, asyncio.Handle]] = {}
+        """When each is due; uvloop's handle does not say it where there is no delay."""
         self._wake = asyncio.Event()
 
     def add(self, key: str) -> None:
@@ -47,12 +48,13 @@ class WorkQueue:
     def add_after(self, key: str, delay: float) -> None:
         """Adds the key in ``delay`` seconds; of several such wishes for a key the earliest counts."""
         loop = asyncio.get_running_loop()
-        pending = self._timers.get(key)
-        if pending is not None and pending.when() <= loop.time() + delay:
-            return
-        if pending is not None:
+        due = loop.time() + delay
+        if key in self._timers:
+            earlier, pending = self._timers[key]
+            if earlier <= due:
+                return
             pending.cancel()
-        self._timers[key] = loop.call_later(delay, self._due, key)
+        self._timers[key] = due, loop.call_later(delay, self._due, key)
 
     async def run(self, reconcile: Reconcile, *, workers: int = 4) -> None:
         """Works until cancelled."""
@@ -61,7 +63,7 @@ class WorkQueue:
                 for _ in range(workers):
                     group.create_task(self._work(reconcile))
         finally:
-            for timer in self._timers.values():
+            for _, timer in self._timers.values():
                 timer.cancel()
             self._timers.clear()
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
+import uvloop
 
 import virtual
 from pierhead.client.workqueue import FIRST_DELAY, TRIES, Reconcile, WorkQueue
@@ -194,3 +195,22 @@ def test_what_waited_when_a_queue_was_stopped_hides_no_later_wish() -> None:
         return seen
 
     assert virtual.run(scenario()) == ["a"]
+
+
+def test_wishes_without_a_delay_are_one_in_any_loop() -> None:
+    async def scenario() -> list[str]:
+        queue, seen = WorkQueue("t"), []
+
+        async def reconcile(key: str) -> None:
+            seen.append(key)
+
+        for _ in range(2):
+            queue.add_after("a", 0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await queue.run(reconcile)
+        return seen
+
+    for made in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=made) as runner:
+            assert runner.run(scenario()) == ["a"]
