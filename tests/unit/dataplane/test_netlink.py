@@ -45,6 +45,9 @@ class Kernel:
     def setsockopt(self, level: int, option: int, value: int, /) -> None:
         """Takes every option."""
 
+    def getsockname(self) -> tuple[int, int]:
+        return 1, 0
+
     def send(self, data: bytes, /) -> int:
         self.sent.append(data)
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]

@@ -1,0 +1,106 @@
+"""What one change asks of the kernel, however much is there: no time is measured, the messages are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Sequence
+
+import pytest
+
+from compiled import GROUND
+from pierhead.dataplane.netlink import Netlink
+from pierhead.dataplane.nftables import Nftables
+from pierhead.forwarding.diff import Change, SetBackends, whole
+from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable, Frontend, PortKey, Rule, ServiceName
+from pierhead.wire.listing import read_elements
+from pierhead.wire.netlink import Message, be32
+from pierhead.wire.nftables import Kind, header
+
+SIZES = [10, 1_000]
+
+
+class Noted(Netlink):
+    """A kernel in which nothing is and everything succeeds; what it was asked is kept."""
+
+    port = 1
+
+    def __init__(self) -> None:
+        self.transactions: list[Sequence[Message]] = []
+        self.questions: list[Kind] = []
+
+    def transact(self, messages: Sequence[Message], *, generation: int | None = None) -> None:
+        self.transactions.append(messages)
+
+    def request(self, message: Message) -> list[Message]:
+        self.questions.append(Kind(message.kind))
+        return [Message(Kind.NEWGEN, header(0) + be32(1, 1))] if message.kind == Kind.GETGEN else []
+
+    def elements(self) -> list[tuple[Kind, int]]:
+        """What the last transaction did, and to how many."""
+        changes = [found for found in self.transactions[-1] if found.kind in (Kind.NEWSETELEM, Kind.DELSETELEM)]
+        return [(Kind(found.kind), len(list(read_elements(found)))) for found in changes]
+
+
+def key(service: int) -> PortKey:
+    return PortKey(ServiceName("default", f"web{service}"), "http", "TCP", "IPv4")
+
+
+def leading(service: int, *numbers: int) -> Backends:
+    found = tuple(Endpoint(f"10.244.{service >> 8}.{service & 255}", number) for number in numbers)
+    return Backends(found, (), found)
+
+
+def table(services: int) -> ForwardingTable:
+    addresses = {service: f"10.96.{service >> 8}.{service & 255}" for service in range(services)}
+    rules = {Frontend("TCP", addresses[n], 80): Rule(key(n), "cluster", "Cluster") for n in addresses}
+    return ForwardingTable(rules, {key(n): leading(n, 1, 2, 3) for n in addresses})
+
+
+def programmed(services: int, *commits: Sequence[Change]) -> Noted:
+    """What was asked by the last of the commits, after a full load."""
+    kernel = Noted()
+
+    async def run() -> None:
+        dataplane = Nftables([GROUND], kernel)
+        await dataplane.commit(whole(table(services)))
+        for changes in commits:
+            kernel.transactions.clear()
+            kernel.questions.clear()
+            await dataplane.commit(changes)
+
+    asyncio.run(run())
+    return kernel
+
+
+def test_a_load_is_one_transaction_of_full_messages() -> None:
+    kernel = programmed(2_000)
+    (messages,) = kernel.transactions
+    fixed = programmed(0)
+    assert len(messages) - len(fixed.transactions[0]) < 15
+    assert sum(count for kind, count in kernel.elements() if kind is Kind.NEWSETELEM) > 10_000
+
+
+@pytest.mark.parametrize("services", SIZES)
+def test_another_endpoint_is_one_slot_in_one_transaction(services: int) -> None:
+    kernel = programmed(services, [SetBackends(key(7), leading(7, 1, 2, 4))])
+    assert kernel.elements() == [(Kind.DELSETELEM, 1), (Kind.NEWSETELEM, 1)]
+    assert kernel.questions == [Kind.GETGEN]
+
+
+@pytest.mark.parametrize("services", SIZES)
+def test_one_endpoint_more_or_fewer_is_a_slot_and_its_frontends(services: int) -> None:
+    more, fewer = [SetBackends(key(7), leading(7, 1, 2, 3, 4))], [SetBackends(key(7), leading(7, 1, 2, 3))]
+    kernel = programmed(services, more, fewer, more, fewer)
+    assert sorted(kernel.elements()) == [(Kind.NEWSETELEM, 1), (Kind.DELSETELEM, 1)]
+    kernel = programmed(services, more, fewer, more)
+    assert kernel.questions == [Kind.GETGEN]
+    assert len(kernel.elements()) <= 4
+
+
+def test_the_collector_has_nothing_to_walk_in_endpoints() -> None:
+    endpoint = Endpoint("10.244.0.1", 80)
+    backends = Backends((endpoint,), (), (endpoint,))
+    assert not any(
+        map(gc.is_tracked, (endpoint, backends, SetBackends(key(1), backends), Rule(key(1), "cluster", "Cluster")))
+    )
