@@ -38,10 +38,10 @@ with concurrent.futures.ThreadPoolExecutor() as pool:
 """
 LISTEN = """
 import socket, sys
-with socket.create_server(("::", 22), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+with socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True) as server:
     print("up", flush=True)
     while True:
-        server.accept()[0].sendall(b"stranger")
+        server.accept()[0].sendall(sys.argv[2].encode())
 """
 SILENT = {"ConnectionRefusedError", "TimeoutError", "OSError"}
 """Of these the last is: no route."""
@@ -66,6 +66,9 @@ class Lab:
         found: list[str] = json.loads(done.stdout)
         return found
 
+    def is_answered(self, by: str, places: Sequence[tuple[str, int]], name: str) -> bool:
+        return set(self.ask(by, *places)) == {name}
+
     def all_answer(self, by: str, address: str) -> bool:
         return set(self.ask(by, *[(address, 80)] * 20)) == set(PODS)
 
@@ -82,7 +85,18 @@ class Lab:
     @contextmanager
     def listening(self, where: str) -> Iterator[None]:
         """Somebody there takes connections to port 22 of every address."""
-        options = ["lab", "exec", "--data-dir", str(self.region.data_dir), where, "python3", "-c", LISTEN]
+        options = [
+            "lab",
+            "exec",
+            "--data-dir",
+            str(self.region.data_dir),
+            where,
+            "python3",
+            "-c",
+            LISTEN,
+            "22",
+            "stranger",
+        ]
         with subprocess.Popen([*self.account, PIERHEAD, *options], stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout
             assert server.stdout.readline() == "up\n"
@@ -139,6 +153,8 @@ def test_there_is_a_node_in_each_zone_and_a_slice_says_where_each_pod_is(lab: La
     nodes = json.loads(lab.region.kubectl("get", "nodes", "-o", "json"))["items"]
     zones = {node["metadata"]["name"]: node["metadata"]["labels"]["topology.kubernetes.io/zone"] for node in nodes}
     assert zones == dict(zip(NODES, "abc", strict=True))
+    inside = [each["address"] for each in nodes[0]["status"]["addresses"] if each["type"] == "InternalIP"]
+    assert inside == ["192.168.100.11", "fd00:100::b"]
     slices = json.loads(
         lab.region.kubectl("get", "endpointslices", "-l", "kubernetes.io/service-name=web", "-o", "json")
     )
@@ -183,6 +199,28 @@ def test_the_host_outside_reaches_floating_ips_and_node_ports_and_nothing_else(l
         assert "lladdr" not in lab.exec("outside", "/usr/sbin/ip", "neigh", "show", address).stdout
 
 
+def test_in_ipv6_it_is_the_same(lab: Lab) -> None:
+    backend = pod("six", 9377, {"app": "six"}, nodeName="node-3")
+    backend["spec"]["containers"][0]["command"] = ["python3", "-c", LISTEN, "9377", "six"]
+    families = {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}
+    lab.apply(backend, service("six", [{"port": 80, "targetPort": 9377}], {"app": "six"}, type="NodePort", **families))
+    lab.region.kubectl("wait", "--for=condition=Ready", "pod/six", "--timeout=30s")
+    lab.region.kubectl("wait", "--for=condition=Programmed", "service/six", "--timeout=30s")
+    cluster_ip, port = (
+        lab.get("service", "six", path=".spec.clusterIP"),
+        lab.get("service", "six", path=".spec.ports[0].nodePort"),
+    )
+    front, at_node = (cluster_ip, 80), ("fd00:100::b", int(port))
+    own = (lab.get("pod", "six", path=".status.podIPs[1].ip"), 9377)
+    for by in ("node-1", "p2"):
+        eventually(partial(lab.is_answered, by, (front, at_node, own), "six"), f"six answers {by}")
+    assert lab.ask("outside", front, at_node, own) == ["TimeoutError", "six", "TimeoutError"]
+    lab.exec("outside", "/usr/sbin/ip", "route", "add", f"{cluster_ip}/128", "dev", "up0")
+    assert lab.ask("outside", front) != ["six"]
+    assert "lladdr" not in lab.exec("outside", "/usr/sbin/ip", "neigh", "show", cluster_ip).stdout
+    lab.region.kubectl("delete", "pod/six", "service/six", "--wait")
+
+
 def test_who_listens_on_every_address_of_the_nodes_is_reached_by_none_of_the_regions(lab: Lab) -> None:
     with ExitStack() as listening:
         for node in NODES:
@@ -191,6 +229,7 @@ def test_who_listens_on_every_address_of_the_nodes_is_reached_by_none_of_the_reg
         cluster_ip, api = (lab.get("service", name, path=".spec.clusterIP") for name in ("web", "kubernetes"))
         pods = [lab.get("pod", name, path=".status.podIP") for name in PODS]
         every = [cluster_ip, api, lab.floating, "10.96.77.77", "10.99.0.250", *pods, "10.244.0.77", "10.244.200.7"]
+        every += ["fd00:10:96::77", *(lab.get("pod", name, path=".status.podIPs[1].ip") for name in PODS)]
         for by in ("p1", "node-2", "outside"):
             assert set(lab.ask(by, *((address, 22) for address in every))) <= SILENT, by
 

@@ -28,7 +28,8 @@ def settings(
     """Raises: UsageError: an option cannot be followed."""
     host, port = region_up.parse_listen(listen)
     where = (data_dir or labdirectory.default()).absolute()
-    return Settings(where, host, port, lab.network(), zones=spread(nodes, zones), root_pods=allow_root_pods)
+    network = lab.network((4, 6) if machine.has_ipv6() else (4,))
+    return Settings(where, host, port, network, zones=spread(nodes, zones), root_pods=allow_root_pods)
 
 
 def spread(nodes: int | None, zones: str | None) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ def greeting(settings: Settings, ready: Ready, seconds: float) -> list[str]:
         f"kubeconfig  {ready.kubeconfig}",
         f"nodes       {nodes}",
         f"network     {region_up.served_ranges(settings.network, ready)}",
-        f"outside     a host at {fabric.STRANGER}, which reaches floating IPs and node ports",
+        f"outside     a host at {fabric.STRANGER[4]}, which reaches floating IPs and node ports",
         "enter       pierhead lab exec NODE|POD|outside COMMAND",
         *region_up.for_a_shell(ready),
     ]

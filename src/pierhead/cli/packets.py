@@ -71,7 +71,7 @@ def sender_of(seen: Seen, question: Question) -> Sender:
     origin, network = question.origin, seen.network
     in_lab = lab.is_one(network)
     if origin == OUTSIDE:
-        return Sender("a host outside", (str(fabric.STRANGER),) if in_lab else STRANGERS, link=UPLINK)
+        return Sender("a host outside", tuple(map(str, fabric.STRANGER.values())) if in_lab else STRANGERS, link=UPLINK)
     if origin == MACHINE and network.machine_addresses:
         return Sender("the lab itself" if in_lab else "this machine", network.machine_addresses, link=UPLINK)
     if origin in (MACHINE, HERE):
@@ -189,7 +189,7 @@ def place_of(seen: Seen, sender: Sender, packet: Packet) -> Place:
     zones = frozenset(node.zone for node in own if node.zone)
     network = seen.network
     if own and lab.is_one(network) and (inside := _inside(own[0])):  # elsewhere all nodes have the same
-        network = replace(network, node_address=inside[0])
+        network = replace(network, node_address=inside[0], second_node_address="".join(inside[1:2]))
     return Place(frozenset(node.metadata.name for node in own), network, zones, frozenset(_api(seen.slices)))
 
 

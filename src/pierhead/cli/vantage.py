@@ -59,7 +59,7 @@ def _vantage(seen: Seen, place: Place, version: int, data_dir: Path) -> Vantage:
     if not lab.is_one(seen.network):
         return Vantage(namespaced.ground(place.network, owner, version), namespaced.nodes_of(data_dir).open)
     file = labdirectory.host_file(data_dir, min(place.nodes))
-    return Vantage(lab.ground(place.network, len(seen.nodes), owner), partial(_from_within, data_dir, file))
+    return Vantage(lab.ground(place.network, len(seen.nodes), owner, version), partial(_from_within, data_dir, file))
 
 
 def _ways(netlink: Netlink, version: int) -> Iterator[Range]:

@@ -1,12 +1,12 @@
 """The network between the nodes of a lab: a bridge, a link for each node and one for a host outside.
 
-Every namespace is a host with one address; the bridge's own is where the lab itself is. Who routes what follows from the plan alone.
+Every namespace is a host with one address of each family; the bridge's own is where the lab itself is. Who routes what follows from the plan alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, ip_interface, ip_network
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from typing import Final
 
 import msgspec
@@ -17,13 +17,25 @@ from pierhead.node.netns import LOOPBACK, NetworkNamespace
 from pierhead.node.wiring import UPLINK
 from pierhead.wire import links, routes
 from pierhead.wire.netlink import Message, Protocol
-from pierhead.wire.routes import Address, Route, RouteKind, Table
+from pierhead.wire.routes import IP, Address, Route, RouteKind, Table
 
-RANGE: Final = IPv4Network("192.168.100.0/24")
-ROOT, STRANGER = RANGE[1], RANGE[254]
-"""The lab's own address, where its API is, and that of the host outside."""
+RANGES: Final[Mapping[int, Range]] = {4: IPv4Network("192.168.100.0/24"), 6: IPv6Network("fd00:100::/64")}
+"""By family, as the addresses of a host are."""
 FIRST_NODE: Final = 11
 MOST_NODES: Final = 100
+
+
+def _host(number: int) -> Mapping[int, IP]:
+    return {version: found[number] for version, found in RANGES.items()}
+
+
+def node(number: int) -> Mapping[int, IP]:
+    """The addresses of a node; they are counted from 0."""
+    return _host(FIRST_NODE + number)
+
+
+ROOT, STRANGER = _host(1), _host(254)
+"""The addresses of the lab itself, where its API is, and of the host outside."""
 BRIDGE: Final = "fabric"
 OUTSIDE: Final = "outside"
 """What the host outside is called."""
@@ -34,41 +46,39 @@ class Port(msgspec.Struct, frozen=True):
 
     link: str
     """The bridge's end of its link; 15 bytes at most."""
-    address: IPv4Address
-    routes: Mapping[Range, IPv4Address]
+    addresses: tuple[IP, ...]
+    """One for each family."""
+    routes: Mapping[Range, IP]
     """What is behind which neighbour."""
     own: tuple[Range, ...] = ()
     """Ranges whose addresses it takes for its own: clients there have a route to them, and those from elsewhere an answer."""
     forwards: bool = False
 
 
-def node_address(number: int) -> IPv4Address:
-    """Nodes are counted from 0."""
-    return RANGE[FIRST_NODE + number]
+def nodes(pods: Mapping[str, Sequence[Range]], own: Sequence[Range]) -> dict[str, Port]:
+    """``pods``: each node's parts of the pod ranges; ``own``: the ranges of Services and floating IPs. They say which families there are."""
+    addresses = {name: node(number) for number, name in enumerate(pods)}
+
+    def ways(name: str) -> dict[Range, IP]:
+        others = [other for other in pods if other != name]
+        return {part: addresses[other][part.version] for other in others for part in pods[other]}
+
+    return {name: Port(name, _of(own, addresses[name]), ways(name), tuple(own), forwards=True) for name in pods}
 
 
-def nodes(pods: Mapping[str, Range], own: tuple[Range, ...]) -> dict[str, Port]:
-    """``pods``: each node's part of the pod range; ``own``: the ranges of Services and floating IPs."""
-    addresses = {name: node_address(number) for number, name in enumerate(pods)}
-
-    def ways(name: str) -> dict[Range, IPv4Address]:
-        return {pods[other]: addresses[other] for other in pods if other != name}
-
-    return {name: Port(name, addresses[name], ways(name), own, forwards=True) for name in pods}
-
-
-def outside(every: tuple[Range, ...]) -> Port:
+def outside(every: Sequence[Range]) -> Port:
     """A host that is told of these ranges as if the first node were the way to all of them. What may be reached is for the node to
     say."""
-    return Port(OUTSIDE, STRANGER, dict.fromkeys(every, node_address(0)))
+    return Port(OUTSIDE, _of(every, STRANGER), {found: node(0)[found.version] for found in every})
 
 
-def peers(pods: tuple[Range, ...], count: int) -> tuple[Range, ...]:
-    """Who is no stranger to a node: the pods and the other nodes of so many, and the lab itself, which probes."""
-    return (*pods, ip_network(ROOT), *(ip_network(node_address(number)) for number in range(count)))
+def peers(pods: Sequence[Range], count: int, version: int) -> tuple[Range, ...]:
+    """Who of one family is no stranger to a node: the pods and the other nodes of so many, and the lab itself, which probes."""
+    hosts = [ROOT, *map(node, range(count))]
+    return (*(found for found in pods if found.version == version), *(ip_network(host[version]) for host in hosts))
 
 
-def build(root: Netlink, pods: Sequence[Range]) -> int:
+def build(root: Netlink, pods: Sequence[Sequence[Range]]) -> int:
     """Makes the bridge in the namespace of ``root``, which reaches the pods of each node; the bridge's index.
 
     Raises:
@@ -76,8 +86,9 @@ def build(root: Netlink, pods: Sequence[Range]) -> int:
     """
     root.perform([links.switch(LOOPBACK, up=True), links.add_bridge(BRIDGE)])
     index = links.read(root.request(links.find(BRIDGE))[0]).index
-    ways = (routes.add(Route(found, index, node_address(number))) for number, found in enumerate(pods))
-    root.perform([*_addressed(index, ROOT), *ways])
+    root.perform(list(_addressed(index, _of(pods[0], ROOT))))
+    ways = [Route(part, index, node(number)[part.version]) for number, parts in enumerate(pods) for part in parts]
+    root.perform(list(map(routes.add, ways)))
     return index
 
 
@@ -93,19 +104,39 @@ def plug(root: Netlink, bridge: int, namespace: NetworkNamespace, port: Port) ->
     with namespace.open(Protocol.ROUTE) as inside:
         index = links.read(inside.request(links.find(UPLINK))[0]).index
         inside.perform(list(_inside(index, port)))
-    namespace.set("net/ipv4/ip_forward", str(int(port.forwards)))
-    for which in ("all", UPLINK):  # what comes by a node and is led on by the same link is on its way: none is shorter
-        namespace.set(f"net/ipv4/conf/{which}/send_redirects", "0")
+    for setting, value in _settings(port):
+        namespace.set(setting, value)
+
+
+def _settings(port: Port) -> Iterator[tuple[str, str]]:
+    """What comes by a node and is led on by the same link is on its way: there is no shorter one to tell of."""
+    forwards = str(int(port.forwards))
+    yield "net/ipv4/ip_forward", forwards
+    for which in ("all", UPLINK):
+        yield f"net/ipv4/conf/{which}/send_redirects", "0"
+    if any(address.version == 6 for address in port.addresses):
+        yield "net/ipv6/conf/all/forwarding", forwards
 
 
 def _inside(index: int, port: Port) -> Iterator[Message]:
-    yield from _addressed(index, port.address)
+    yield from _addressed(index, port.addresses)
     for found, neighbour in port.routes.items():
         yield routes.add(Route(found, index, neighbour))
+    sources = {address.version: address for address in port.addresses}
     for found in port.own:
-        yield routes.add(Route(found, LOOPBACK, kind=RouteKind.LOCAL, table=Table.LOCAL, source=port.address))
+        local = Route(found, LOOPBACK, kind=RouteKind.LOCAL, table=Table.LOCAL, source=sources[found.version])
+        yield routes.add(local)
 
 
-def _addressed(index: int, address: IPv4Address) -> Iterator[Message]:
+def _addressed(index: int, addresses: Iterable[IP]) -> Iterator[Message]:
+    """Usable at once: nobody else has them."""
     yield links.switch(index, up=True)
-    yield routes.add(Address(index, ip_interface(f"{address}/{RANGE.prefixlen}")))
+    for found in addresses:
+        own = ip_interface((found, RANGES[found.version].prefixlen))
+        yield routes.add(Address(index, own, without_dad=found.version == 6))
+
+
+def _of(ranges: Iterable[Range], host: Mapping[int, IP]) -> tuple[IP, ...]:
+    """Its addresses of these families."""
+    versions = {found.version for found in ranges}
+    return tuple(address for version, address in host.items() if version in versions)

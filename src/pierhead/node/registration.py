@@ -55,10 +55,11 @@ class Description(msgspec.Struct, frozen=True):
         return {"metadata": {"name": self.name, "labels": labels}, "spec": ranges}
 
     def status(self) -> Tree:
-        """Without conditions: what does not change while the node runs."""
+        """A strategic patch, without conditions: what does not change while the node runs. The addresses replace those of before, as a
+        kubelet's do: they would be merged by their types, of which two families have the same."""
         internal = [{"type": "InternalIP", "address": address} for address in self.addresses]
         return {
-            "addresses": [*internal, {"type": "Hostname", "address": self.name}],
+            "addresses": [*internal, {"type": "Hostname", "address": self.name}, {"$patch": "replace"}],
             "capacity": _capacity(),
             "allocatable": _capacity(),
             "nodeInfo": _info(),

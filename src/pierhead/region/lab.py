@@ -6,12 +6,14 @@ checked or undone there: it all ends with the process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from ipaddress import IPv6Network
+from typing import Final
 
 from msgspec.structs import replace
 
-from pierhead.api.network import Network
+from pierhead.api.network import Network, Range
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
 from pierhead.dataplane.ruleset_watch import RulesetWatch
@@ -21,21 +23,29 @@ from pierhead.forwarding.place import Place
 from pierhead.node import fabric, netns
 from pierhead.node.netns import NetworkNamespace
 from pierhead.node.podnetwork import Apart
-from pierhead.node.wiring import UPLINK
-from pierhead.region import ranges
+from pierhead.region import namespaced, ranges
 from pierhead.region.labdirectory import host_file, pod_file
-from pierhead.region.namespaced import guard
 from pierhead.region.placement import Placed, numbered
 from pierhead.region.settings import Settings
 from pierhead.wire.netlink import Protocol
-from pierhead.wire.nftables import Family
+from pierhead.wire.routes import IP
+
+SERVICES: Final[Mapping[int, Range]] = {4: ranges.CLUSTER_SERVICES, 6: IPv6Network("fd00:10:96::/112")}
 
 
-def network() -> Network:
-    """The same in every lab: nobody else is there who could have these addresses."""
-    found = ranges.choose("namespace")
-    first, own = str(fabric.node_address(0)), str(fabric.ROOT)
-    return replace(found, node_address=first, machine_address=own, endpoint_ranges=(fabric.RANGE,))
+def network(versions: Sequence[int] = (4, 6)) -> Network:
+    """The same in every lab whose machine has these families: nobody else is there who could have its addresses."""
+    found = ranges.choose("namespace", services=tuple(SERVICES[version] for version in versions))
+    first, *second = (str(fabric.ROOT[version]) for version in versions)
+    endpoints = tuple(fabric.RANGES[version] for version in versions)
+    found = replace(found, machine_address=first, second_machine_address="".join(second), endpoint_ranges=endpoints)
+    return _at(found, fabric.node(0))
+
+
+def _at(network: Network, node: Mapping[int, IP]) -> Network:
+    """As a node with these addresses has it."""
+    first, *second = (str(node[found.version]) for found in network.service_ranges)
+    return replace(network, node_address=first, second_node_address="".join(second))
 
 
 class Lab:
@@ -44,7 +54,7 @@ class Lab:
     def __init__(self, settings: Settings, placed: tuple[Placed, ...], stack: ExitStack) -> None:
         self.groups = tuple((node,) for node in placed)
         self._settings, self._stack = settings, stack
-        self._addresses = {node.name: fabric.node_address(number) for number, node in enumerate(placed)}
+        self._addresses = {node.name: fabric.node(number) for number, node in enumerate(placed)}
 
     def wire(self, owner: str) -> None:
         """Makes the hosts, each with its rules, and then the fabric between them.
@@ -52,7 +62,7 @@ class Lab:
         Raises:
             KernelError: the kernel refused a step.
         """
-        network, pods = self._settings.network, {node.name: node.pod_range for (node,) in self.groups}
+        network, pods = self._settings.network, {node.name: node.pod_ranges for (node,) in self.groups}
         own = (*network.service_ranges, *network.floating_ranges)
         ports = {**fabric.nodes(pods, own), fabric.OUTSIDE: fabric.outside((*own, *network.pod_ranges))}
         root = self._stack.enter_context(Netlink.open(Protocol.ROUTE))
@@ -62,15 +72,15 @@ class Lab:
             self._stack.callback(netns.remove, file)
             host = netns.make(file)
             if name in pods:
-                guard(host, [self._ground(name, owner)])
+                namespaced.guard(host, self._grounds(name, owner))
             fabric.plug(root, bridge, host, port)
 
     def network(self, node: str) -> Network:
-        return replace(self._settings.network, node_address=str(self._addresses[node]))
+        return _at(self._settings.network, self._addresses[node])
 
     def pods(self, node: str) -> Apart:
         directory = pod_file(self._settings.data_dir, node, "").parent
-        found = Apart(self._namespace(node), [str(self._addresses[node])], directory / node)
+        found = Apart(self._namespace(node), self.network(node).node_addresses, directory / node)
         self._stack.callback(found.close)
         return found
 
@@ -78,27 +88,26 @@ class Lab:
         (node,) = place.nodes
         namespace = self._namespace(node)
         return Nftables(
-            [self._ground(node, owner)], namespace.open(Protocol.NETFILTER), namespace.within(RulesetWatch.open)
+            self._grounds(node, owner), namespace.open(Protocol.NETFILTER), namespace.within(RulesetWatch.open)
         )
 
-    def _ground(self, node: str, owner: str) -> Ground:
-        return ground(self.network(node), len(self.groups), owner)
+    def _grounds(self, node: str, owner: str) -> list[Ground]:
+        network = self.network(node)
+        return [ground(network, len(self.groups), owner, found.version) for found in network.service_ranges]
 
     def _namespace(self, node: str) -> NetworkNamespace:
         return NetworkNamespace(host_file(self._settings.data_dir, node))
 
 
-def ground(network: Network, nodes: int, owner: str) -> Ground:
-    """What the rules of a node know of its network, in a lab of so many; ``owner``: the region's uid."""
-    return Ground(
-        Family.IP, owner, (network.node_address,), network.service_ranges, network.pod_ranges, network.floating_ranges,
-        (UPLINK,), fabric.peers(network.pod_ranges, nodes),
-    )  # fmt: skip
+def ground(network: Network, nodes: int, owner: str, version: int) -> Ground:
+    """What the rules of a node know of its network in one family, in a lab of so many; ``owner``: the region's uid."""
+    peers = fabric.peers(network.pod_ranges, nodes, version)
+    return replace(namespaced.ground(network, owner, version), peers=peers)
 
 
 def is_one(network: Network) -> bool:
     """Whether this is the network of a lab."""
-    return network.machine_address == str(fabric.ROOT)
+    return network.machine_address == str(fabric.ROOT[4])
 
 
 @contextmanager

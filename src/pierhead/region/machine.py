@@ -40,6 +40,11 @@ def _global_ipv6(table: Path) -> Iterator[IPv6Address]:
             yield IPv6Address(bytes.fromhex(digits))
 
 
+def has_ipv6(settings: Path = Path("/proc/sys/net/ipv6")) -> bool:
+    """Whether this kernel knows IPv6 at all."""
+    return settings.is_dir()
+
+
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text().splitlines()
