@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from forwarded import OWN
+
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
@@ -25,6 +27,12 @@ KERNEL = "kernel tests: "
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-kernel", action="store_true", help="fail where tests of the real kernel cannot run")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Addresses of this process are others in each process, and all of one run have to find the same tests."""
+    here = f".{OWN}."
+    return val.replace(here, ".own.") if isinstance(val, str) and here in val else None
 
 
 @pytest.hookimpl(wrapper=True)
