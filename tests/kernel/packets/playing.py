@@ -58,6 +58,7 @@ class Player:
             self._stack.callback(self._proxy.clear)
             await self._proxy.start()
             for steps in together(self._scenario["steps"]):
+                await self._prepare(steps[0][1])
                 found = [
                     text for texts in await asyncio.gather(*(self._step(*step) for step in steps)) for text in texts
                 ]
@@ -66,10 +67,7 @@ class Player:
         return []
 
     async def _step(self, number: int, step: Tree) -> list[str]:
-        await asyncio.sleep(step.get("wait", 0))  # recorded: the scenario is about this pause
         probe, result = step["probe"], step["result"]
-        if not step.get("during"):
-            await self._change(step.get("change", {}))
         if probe.get("open"):
             found = await self._open(probe, result)
         elif "connection" in probe:
@@ -83,6 +81,12 @@ class Player:
         else:
             found = await self._meet(probe, result)
         return [] if step.get("quirk") else [f"step {number} {probe}: {text}" for text in found]
+
+    async def _prepare(self, step: Tree) -> None:
+        """What comes before the probes that begin with this step."""
+        await asyncio.sleep(step.get("wait", 0))  # recorded: the scenario is about this pause
+        if not step.get("during"):
+            await self._change(step.get("change", {}))
 
     async def _change(self, change: Tree) -> None:
         for host, routes in change.get("addRoute", {}).items():
