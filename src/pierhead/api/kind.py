@@ -55,8 +55,6 @@ class Kind(msgspec.Struct, frozen=True):
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()
     """``status``, ``scale``, ``log``, …: those we serve."""
-    generation: bool = False
-    """Whether ``metadata.generation`` counts changes of the spec; the real server does so for some kinds only."""
     put_creates: bool = False
     """A PUT to a missing object creates it (1.36: Service, Endpoints, Lease, … but not EndpointSlice)."""
     unconditional_update: bool = True

@@ -42,16 +42,16 @@ ENDPOINTS = Kind(
 )  # fmt: skip
 ENDPOINT_SLICE = Kind(
     "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "api.discovery.v1.EndpointSlice",
-    generation=True, strategy=EndpointSliceStrategy(), columns=columns_services.ENDPOINT_SLICE,
+    strategy=EndpointSliceStrategy(), columns=columns_services.ENDPOINT_SLICE,
 )  # fmt: skip
 POD = Kind(
     "", "v1", "Pod", "pods", "api.core.v1.Pod",
-    short_names=("po",), categories=("all",), subresources=("status", "log", "binding", "eviction"), generation=True,
+    short_names=("po",), categories=("all",), subresources=("status", "log", "binding", "eviction"),
     delete_returns="object", graceful=True, strategy=PodStrategy(), columns=columns_pods.POD,
 )  # fmt: skip
 REPLICA_SET = Kind(
     "apps", "v1", "ReplicaSet", "replicasets", "api.apps.v1.ReplicaSet",
-    short_names=("rs",), categories=("all",), subresources=("status", "scale"), generation=True,
+    short_names=("rs",), categories=("all",), subresources=("status", "scale"),
     strategy=ReplicaSetStrategy(), columns=columns_pods.REPLICA_SET,
 )  # fmt: skip
 CONFIG_MAP = Kind(
