@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
 import msgspec
 
+from pierhead.api import Tree
 from pierhead.api.kinds import NODE, PROXY_STATUS, SERVICE
 from pierhead.api.views import Condition, Node, ProxyStatus, Refusal, Service
 from pierhead.client.client import Client
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
 from pierhead.controllers.loop import Loop, accepting, split, timestamp
-from pierhead.core.programmed import Terms, behind, condition_of, is_news, is_tentative, judge, reached
+from pierhead.core.programmed import PROGRAMMED, Terms, behind, condition_of, is_news, is_tentative, judge, reached
 
 PATIENCE = 2.0
 """Seconds before a Service is told that it is not programmed yet: mostly it is in a moment, and then one write says so."""
@@ -67,9 +69,11 @@ class Programmed(Loop):
             await self._ask(name)
             return None
         service = self._services.get(name, namespace)
-        if service is None or service.metadata.deletion_timestamp:
+        if service is None or service.metadata.deletion_timestamp or service.proxied_elsewhere:
             self._barriers.pop(key, None)
             self._open.discard(key)
+            if service is not None and condition_of(service):
+                await self._patch(service, {"type": PROGRAMMED, "$patch": "delete"})
             return None
         return await self._evaluate(key, service)
 
@@ -104,12 +108,13 @@ class Programmed(Loop):
         return known
 
     async def _write(self, service: Service, found: Condition) -> None:
+        old = condition_of(service)
+        since = timestamp() if old is None or old.status != found.status else old.last_transition_time
+        await self._patch(service, msgspec.to_builtins(found) | {"lastTransitionTime": since})
+
+    async def _patch(self, service: Service, condition: Tree) -> None:
         """Only this condition, of this very Service: the others are others'."""
-        meta, old = service.metadata, condition_of(service)
-        changed = old is None or old.status != found.status
-        condition = msgspec.to_builtins(found) | {
-            "lastTransitionTime": timestamp() if changed or old is None else old.last_transition_time
-        }
+        meta = service.metadata
         patch = {"metadata": {"uid": meta.uid}, "status": {"conditions": [condition]}}
         with accepting(404):
             stored = await self._client.patch(
@@ -146,18 +151,25 @@ class Programmed(Loop):
     def _proxy_changed(self, change: Change[ProxyStatus]) -> None:
         """A report that has got further, or that refuses other frontends; a new proxy has reported nothing yet."""
         old, new = change
-        before, now = _refused(old), _refused(new)
-        for found in before ^ now:
-            self.queue.add(f"{found.namespace}/{found.name}")
+        self._look_at(_refused(old) ^ _refused(new))
         if old is None or new is None or old.status.nodes != new.status.nodes:
             self._look()
         elif reached(new) > reached(old):
             self._look(reached(new))
 
     def _node_changed(self, change: Change[Node]) -> None:
+        """What is refused there counts for as long as it is ready."""
         old, new = (found is not None and found.ready for found in change)
-        if old != new:
-            self._look()
+        if old == new:
+            return
+        self._look()
+        for proxy in self._proxies.list():
+            if change.latest.metadata.name in proxy.status.nodes:
+                self._look_at(proxy.status.refusals)
+
+    def _look_at(self, refusals: Iterable[Refusal]) -> None:
+        for found in refusals:
+            self.queue.add(f"{found.namespace}/{found.name}")
 
     def _look(self, revision: float = inf) -> None:
         """At all that is not programmed and waits for no later revision."""

@@ -43,11 +43,11 @@ def behind(revision: int, proxies: Iterable[ProxyStatus], live: Iterable[str]) -
 def judge(
     service: Service, waiting: Collection[str], proxies: Iterable[ProxyStatus], live: Collection[str]
 ) -> Condition | None:
-    """The condition as it is now; None where nobody can say, because no node is live or another proxy carries the Service.
+    """The condition as it is now; None where nobody can say, because no node is live.
 
     ``live``: names of nodes. ``waiting``: those of them that are waited for: what they refused before says nothing.
     """
-    if not live or service.proxied_elsewhere:
+    if not live:
         return None
     refusing: dict[str, tuple[Refusal, ...]] = {}
     for proxy in proxies:

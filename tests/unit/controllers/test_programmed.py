@@ -244,6 +244,46 @@ def test_a_refusal_is_said_as_long_as_it_lasts() -> None:
     play(scenario)
 
 
+def test_what_a_node_refuses_counts_again_when_it_is_back() -> None:
+    """Its report is the same as before it went."""
+
+    async def scenario(scene: Scene) -> None:
+        for name in ("a", "b"):
+            await scene.node(name)
+            await scene.report(name)
+        await scene.web()
+        await scene.report("a", services=await scene.wanted("a"))
+        await scene.report("b", services=await scene.wanted("b"), refusals=(refusal("taken by nginx"),))
+        assert (await scene.says())[:2] == ("False", "1/2 nodes: taken by nginx")
+        for ready, said in (("False", "1/1 nodes"), ("True", "1/2 nodes: taken by nginx")):
+            conditions = [{"type": "Ready", "status": ready}]
+            await scene.client.patch(NODE, "b", {"status": {"conditions": conditions}}, subresource="status")
+            await asyncio.sleep(MOMENT / 10)
+            assert (await scene.says())[1] == said
+
+    play(scenario)
+
+
+def test_of_what_another_proxy_carries_nothing_is_said_until_it_is_ours_again() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.node("a")
+        await scene.report("a")
+        await scene.web()
+        await scene.report("a", services=await scene.wanted())
+        assert (await scene.says())[0] == "True"
+        label = "service.kubernetes.io/service-proxy-name"
+        await scene.client.patch(SERVICE, "web", {"metadata": {"labels": {label: "cilium"}}}, "default")
+        await asyncio.sleep(PATIENCE * 2)
+        assert await scene.condition() == {}
+        ours = await scene.client.patch(SERVICE, "web", {"metadata": {"labels": {label: None}}}, "default")
+        assert await scene.wanted() == revision(ours)
+        assert await scene.condition() == {}
+        await scene.report("a", services=revision(ours))
+        assert (await scene.says())[0] == "True"
+
+    play(scenario)
+
+
 def test_services_that_were_there_before_the_nodes_are_waited_for() -> None:
     async def scenario(scene: Scene) -> None:
         await scene.web()

@@ -127,10 +127,8 @@ def test_where_nothing_is_to_be_carried_that_is_programmed(spec: dict[str, str])
     assert said(judge(service(spec=spec), (), [proxy("a")], ["a"]))[0] == "True"
 
 
-def test_nobody_can_say_without_a_live_node_nor_for_another_proxy() -> None:
+def test_nobody_can_say_without_a_live_node() -> None:
     assert judge(service(), (), [proxy("a")], []) is None
-    labels = {"service.kubernetes.io/service-proxy-name": "cilium"}
-    assert judge(service(metadata={"name": "web", "labels": labels}), (), [proxy("a")], ["a"]) is None
 
 
 def test_what_changes_by_itself_before_long() -> None:
