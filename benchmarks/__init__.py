@@ -24,6 +24,7 @@ NAMES = (
     "program",
     "programmed",
     "through",
+    "chaos",
 )
 
 

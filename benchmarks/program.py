@@ -137,7 +137,7 @@ def roles(directory: Path) -> None:
     write_lists(directory, 10_000, 10)
     with traffic.serving("0.0.0.0", TARGET):
         first, _ = role(directory)
-        with traffic.connecting(cluster_ip(7), PORT, pause=PAUSE) as ended:
+        with traffic.going("connect", cluster_ip(7), PORT, pause=PAUSE) as ended:
             second, started = role(directory)
             meanwhile = ended()
     tell("from 'the informers have it all' to programmed", round(first["programmed"] - first["synced"], 3), "s")

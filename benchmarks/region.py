@@ -75,10 +75,14 @@ def running(*arguments: str) -> Iterator[Region]:
         port = free_port()
         process = start(Path(directory), port, *arguments)
         try:
-            assert process.stdout is not None
-            lines = iter(process.stdout.readline, "")
-            if not any(line.startswith("export KUBECONFIG=") for line in lines):
-                raise RuntimeError("pierhead up did not get ready")
-            yield Region(process, Path(directory), port)
+            yield ready(process, Path(directory), port)
         finally:
             stop(process)
+
+
+def ready(process: subprocess.Popen[str], directory: Path, port: int) -> Region:
+    """Waits until it is."""
+    assert process.stdout is not None
+    if not any(line.startswith("export KUBECONFIG=") for line in iter(process.stdout.readline, "")):
+        raise RuntimeError("pierhead up did not get ready")
+    return Region(process, directory, port)

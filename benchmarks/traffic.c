@@ -1,14 +1,15 @@
 /* Traffic through a data plane, as cheaply as it can be made: one thread, one epoll, requests of some bytes over plain sockets.
  *
  *   traffic serve ADDRESS PORT                           answers each request, TCP and UDP, until it is killed
- *   traffic ask KIND [-c CLIENTS] [-s SECONDS] ADDRESS PORT
+ *   traffic ask KIND [-c CLIENTS] [-s SECONDS] [-p MICROSECONDS] ADDRESS PORT
  *
  * KIND: new       a connection for each request, CLIENTS at a time
  *       kept      requests over CLIENTS connections, one under way on each
  *       udp       the same over CLIENTS UDP sockets; a datagram that is lost is sent again after 50 ms, and is a failure
- *       connect   one connection after the other, nothing sent, with -p MICROSECONDS of pause between them
- * ask prints one JSON object: done, failures, seconds, and p50 and p99 of one request (connect: of connect(2)) in microseconds.
- * SIGTERM ends it early.
+ *       connect   one connection after the other, nothing sent
+ * -p MICROSECONDS pauses each time that clients were served, so that a long run leaves the machine to others.
+ * ask prints one JSON object: done, failures, seconds, and p50, p99 and the longest of all requests (connect: of connect(2)) in
+ * microseconds. Who has waited for a second when it ends has failed. SIGTERM ends it early.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,12 +23,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST = 1024, SAMPLES = 1 << 20, RESEND_US = 50000 };
+enum { MOST = 1024, SAMPLES = 1 << 20, RESEND_US = 50000, PATIENCE_US = 1000000 };
 static const char request[] = "GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
 static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 static struct sockaddr_in there;
 static volatile sig_atomic_t over;
-static float took[SAMPLES];
+static float took[SAMPLES], longest;
 static long done, failures, sampled, pause_us;
 struct client { int fd; double since; int connected; };
 
@@ -97,9 +98,11 @@ static void serve(void) {
 }
 
 static void finish(struct client *who, int good) {
+    float spent = now() - who->since;
     if (good) done++;
     else failures++;
-    if (good && sampled < SAMPLES) took[sampled++] = now() - who->since;
+    if (good && sampled < SAMPLES) took[sampled++] = spent;
+    if (good && spent > longest) longest = spent;
 }
 
 static void begin(int poll, struct client *who, int kind) { /* a socket of its own, connecting */
@@ -140,7 +143,10 @@ static void ask(int kind, int fresh, int clients, double until) {
         }
         for (int i = 0; kind == SOCK_DGRAM && i < clients; i++)
             if (now() - all[i].since > RESEND_US) finish(&all[i], 0), again(poll, &all[i], kind, 0);
+        if (pause_us) usleep(pause_us);
     }
+    for (int i = 0; i < clients; i++)
+        if (now() - all[i].since > PATIENCE_US) failures++;
 }
 
 static void connect_only(double until) {
@@ -178,7 +184,7 @@ int main(int count, char **words) {
     else ask(strcmp(kind, "udp") ? SOCK_STREAM : SOCK_DGRAM, !strcmp(kind, "new"), clients, until);
     double spent = (now() - began) / 1e6;
     qsort(took, sampled, sizeof *took, ascending);
-    printf("{\"done\": %ld, \"failures\": %ld, \"seconds\": %.6f, \"p50\": %.1f, \"p99\": %.1f}\n", done, failures, spent,
-           sampled ? took[sampled / 2] : 0, sampled ? took[sampled * 99 / 100] : 0);
+    printf("{\"done\": %ld, \"failures\": %ld, \"seconds\": %.6f, \"p50\": %.1f, \"p99\": %.1f, \"longest\": %.1f}\n", done, failures,
+           spent, sampled ? took[sampled / 2] : 0, sampled ? took[sampled * 99 / 100] : 0, longest);
     return 0;
 }

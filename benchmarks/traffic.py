@@ -23,8 +23,9 @@ class Traffic(msgspec.Struct):
     failures: int
     seconds: float
     p50: float
-    """Microseconds, as ``p99``."""
+    """Microseconds, as ``p99`` and ``longest``."""
     p99: float
+    longest: float
 
     @property
     def rate(self) -> float:
@@ -54,9 +55,11 @@ def ask(
 
 
 @contextmanager
-def connecting(address: str, port: int, *, pause: int) -> Iterator[Callable[[], Traffic]]:
-    """Connections from here on, ``pause`` microseconds between them, until what this gives is called."""
-    command = [*_asking("connect", address, port, LONG, 1, ()), "-p", str(pause)]
+def going(
+    kind: Kind, address: str, port: int, *, pause: int, clients: int = 1, seconds: float = LONG
+) -> Iterator[Callable[[], Traffic]]:
+    """Traffic from here on, with ``pause`` microseconds each time that clients were served, until what this gives is called."""
+    command = [*_asking(kind, address, port, seconds, clients, ()), "-p", str(pause)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
 
         def ended() -> Traffic:

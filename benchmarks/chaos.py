@@ -1,0 +1,212 @@
+"""Traffic while all that is ours changes and dies. Promised: of 50,000 new connections and 200 kept ones none fails during 10,000
+changes of endpoints, a rewrite of all rules in the kernel, and ``kill -9`` of every process of ours with its successor's start.
+
+The backends are external pods, on a host beside the machine: pods of ours would end with us. Endpoints change as users change them,
+through the API: pods gain and lose the label that the Service selects, while four keep it. Then the same death once more, over
+10,000 Services of 10 hand-written endpoints each.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks import Figure, traffic
+from benchmarks.changes import Changes
+from benchmarks.load import api
+from benchmarks.namespaces import apart, ip, tell
+from benchmarks.pods import NAMESPACE
+from benchmarks.region import Region, free_port, ready, start, stop
+from benchmarks.ways import SBIN
+from benchmarks.ways import ip as ip_at
+from pierhead.dataplane.netlink import Netlink
+from pierhead.node import netns
+from pierhead.node.netns import NetworkNamespace
+from pierhead.wire import links
+from pierhead.wire.links import End
+from pierhead.wire.listing import ask_generation, dump_sets, read_generation, read_set
+from pierhead.wire.netlink import Protocol
+from pierhead.wire.nftables import Family, Table
+
+PORT, TARGET = 80, 8080
+STAYING, COMING = 4, 60
+"""External pods: endpoints all the time, and now and then."""
+ELSEWHERE = "198.18.0.0/16"
+KEPT, NEW = 200, 50_000
+REWRITE_AT, DEATH_AT, CHANGES = 3_000, 6_000, 10_000
+SERVICES, ENDPOINTS = 10_000, 10
+LONG, PATIENCE = 200.0, 60.0
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+STRANGER = "stranger"
+TABLE = Table(Family.IP, "pierhead")
+
+
+def run() -> Iterator[Figure]:
+    if os.geteuid() != 0:
+        print("chaos: not measured, only root can", file=sys.stderr)
+        return
+    yield from apart("benchmarks.chaos")
+
+
+def measure(directory: Path) -> None:
+    with beside(directory):
+        port = free_port()
+        region = ready(up(directory, port), directory / "region", port)
+        address = prepare(region)
+        with (
+            traffic.going("kept", address, PORT, pause=100_000, clients=KEPT, seconds=LONG) as kept,
+            traffic.going("new", address, PORT, pause=5_000, clients=16, seconds=LONG) as new,
+        ):
+            region = change(region)
+            fill(region)
+            region, seconds = die(region, SERVICES * ENDPOINTS + STAYING)
+            tell(f"killed and started again to programmed at {SERVICES:,} Services of {ENDPOINTS}", seconds, "s")
+            report(kept(), new())
+        stop(region.process)
+
+
+def change(region: Region) -> Region:
+    """A region after the endpoints of its Service have changed so often, and what else happened meanwhile."""
+    begun = time.monotonic()
+    with Changes(region, COMING) as changes:
+        changes.reach(REWRITE_AT)
+        tell("all rules written again after somebody changed some", rewritten(region), "s")
+        changes.reach(DEATH_AT)
+        region, seconds = die(region, STAYING)
+        tell("killed and started again to programmed", seconds, "s")
+        changes.reach(CHANGES)
+    tell("changes of endpoints", changes.seen, "1")
+    tell("changes of endpoints a second", round(changes.seen / (time.monotonic() - begun)), "1/s")
+    return region
+
+
+@contextmanager
+def beside(directory: Path) -> Iterator[None]:
+    """A host that has every address of ELSEWHERE and answers at each; this namespace is the machine and leads there."""
+    there = netns.make(directory / "beside")
+    ip("link set lo up")
+    with Netlink.open(Protocol.ROUTE) as route, there.opened() as descriptor:
+        route.perform([links.add_veth(End("wire"), End("wire", namespace=descriptor))])
+    ip("address add 192.0.2.10/24 dev wire", "link set wire up", f"route add {ELSEWHERE} via 192.0.2.99")
+    ip_at(
+        there,
+        "address add 192.0.2.99/24 dev wire",
+        "link set wire up",
+        "route add default via 192.0.2.10",
+        f"route add local {ELSEWHERE} dev lo",
+    )
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    with traffic.serving("0.0.0.0", TARGET, there.prefix):
+        yield
+    netns.remove(there.path)
+
+
+def up(directory: Path, port: int) -> subprocess.Popen[str]:
+    return start(directory / "region", port, "--network", "namespace", "--endpoint-cidrs", ELSEWHERE)
+
+
+def prepare(region: Region) -> str:
+    """Pods and their Service, which answers; its address."""
+    for number in range(STAYING + COMING):
+        region.call("POST", f"{NAMESPACE}/pods", external(number))
+    spec = {"selector": {"app": "web"}, "ports": [{"port": PORT, "targetPort": TARGET}]}
+    made = region.call("POST", f"{NAMESPACE}/services", {"metadata": {"name": "web"}, "spec": spec})
+    address: str = made["spec"]["clusterIP"]
+    deadline = time.monotonic() + PATIENCE
+    while not traffic.ask("connect", address, PORT, seconds=0.05).done or held(region) < STAYING:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the Service does not answer")
+    return address
+
+
+def external(number: int) -> dict[str, Any]:
+    """The first ones come and go."""
+    labels = {"app": "web"} if number >= COMING else {}
+    annotations = {"pierhead.dev/address": f"198.18.1.{number + 1}"}
+    container = {"name": "elsewhere", "image": "host", "ports": [{"containerPort": TARGET}]}
+    metadata = {"name": f"pod-{number}", "labels": labels, "annotations": annotations}
+    return {"metadata": metadata, "spec": {"runtimeClassName": "external", "containers": [container]}}
+
+
+def node(region: Region) -> NetworkNamespace:
+    return NetworkNamespace(region.directory / "network" / "node")
+
+
+def rewritten(region: Region) -> float:
+    """Seconds until a chain is gone that somebody else puts into our table."""
+    nft = [*node(region).prefix, "nft"]
+    begun = time.monotonic()
+    subprocess.run([*nft, f"add chain ip pierhead {STRANGER}"], check=True, env=SBIN)
+    while STRANGER.encode() in subprocess.check_output([*nft, "list", "chains"], env=SBIN):
+        if time.monotonic() > begun + PATIENCE:
+            raise RuntimeError("a stranger's chain stays")
+    return round(time.monotonic() - begun, 3)
+
+
+def die(region: Region, least: int) -> tuple[Region, float]:
+    """Kills it, and starts it again: seconds until the kernel has the successor's first commit, which is of everything, and so of so
+    many endpoints at least."""
+    with node(region).open(Protocol.NETFILTER) as kernel:
+        region.process.kill()
+        region.process.wait()
+        before = read_generation(kernel.request(ask_generation())[0]).number
+        begun = time.monotonic()
+        process = up(region.directory.parent, region.port)
+        while read_generation(kernel.request(ask_generation())[0]).number == before:
+            if time.monotonic() > begun + PATIENCE:
+                raise RuntimeError("the successor programs nothing")
+            time.sleep(0.001)
+        seconds = round(time.monotonic() - begun, 3)
+    if held(region) < least:
+        raise RuntimeError(f"the successor holds {held(region)} endpoints, not {least}")
+    return ready(process, region.directory, region.port), seconds
+
+
+def held(region: Region) -> int:
+    """How many endpoints the kernel has."""
+    with node(region).open(Protocol.NETFILTER) as kernel:
+        sets = map(read_set, kernel.request(dump_sets(TABLE)))
+        return next((found.count or 0 for found in sets if found.name == "endpoints"), 0)
+
+
+def fill(region: Region) -> None:
+    """Many Services, and their slices, of endpoints that nobody asks."""
+    ports = [{"name": "http", "port": PORT}]
+    service = {"metadata": {"name": "s-{n}"}, "spec": {"ports": ports}}
+    by_hand = {
+        "metadata": {"name": "s-{n}", "labels": {"kubernetes.io/service-name": "s-{n}"}},
+        "addressType": "IPv4",
+        "ports": ports,
+        "endpoints": [{"addresses": [f"198.18.2.{number + 1}"]} for number in range(ENDPOINTS)],
+    }
+    for path, body in ((f"{NAMESPACE}/services", service), (SLICES, by_hand)):
+        api(region, "POST", path, requests=SERVICES, connections=16, body=body)
+    deadline = time.monotonic() + PATIENCE
+    while held(region) < SERVICES * ENDPOINTS:
+        if time.monotonic() > deadline:
+            raise RuntimeError("not everything is programmed")
+        time.sleep(0.05)
+
+
+def report(kept: traffic.Traffic, new: traffic.Traffic) -> None:
+    if new.done < NEW:
+        raise RuntimeError(f"{new.done} new connections are too few to tell")
+    tell("new connections made", new.done, "1")
+    tell("new connections failed", new.failures, "1")
+    tell("new connections, the longest until its answer", round(new.longest / 1e3, 1), "ms")
+    tell("kept connections", KEPT, "1")
+    tell("requests answered over kept connections", kept.done, "1")
+    tell("requests failed over kept connections", kept.failures, "1")
+    tell("requests over kept connections, the longest until its answer", round(kept.longest / 1e3, 1), "ms")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as found:
+        measure(Path(found))
