@@ -77,14 +77,17 @@ def _candidate(endpoint: views.Endpoint, address: str, port: int, place: Place) 
     """Conditions that are not given count as ready, serving (if ready), and not terminating."""
     ready = endpoint.conditions.ready is not False
     serving = ready if endpoint.conditions.serving is None else endpoint.conditions.serving
-    hints = endpoint.hints or views.EndpointHints()
+    found = Endpoint(address, port, local=endpoint.node_name in place.nodes)
+    hints, terminating = endpoint.hints, bool(endpoint.conditions.terminating)
+    if hints is None:
+        return Candidate(found, ready, serving, terminating)
     return Candidate(
-        Endpoint(address, port, local=endpoint.node_name in place.nodes),
+        found,
         ready,
         serving,
-        bool(endpoint.conditions.terminating),
-        frozenset(found.name for found in hints.for_nodes),
-        frozenset(found.name for found in hints.for_zones),
+        terminating,
+        frozenset(each.name for each in hints.for_nodes),
+        frozenset(each.name for each in hints.for_zones),
     )
 
 
