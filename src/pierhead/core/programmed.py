@@ -37,7 +37,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 def behind(revision: int, proxies: Iterable[ProxyStatus], live: Iterable[str]) -> frozenset[str]:
     """Those of these nodes whose proxy has not reported that it holds Services as of this revision."""
-    return frozenset(live).difference(*(found.status.nodes for found in proxies if reached(found) >= revision))
+    return frozenset(live).difference(*(nodes for found, nodes in _heard(proxies) if reached(found) >= revision))
 
 
 def judge(
@@ -50,9 +50,9 @@ def judge(
     if not live:
         return None
     refusing: dict[str, tuple[Refusal, ...]] = {}
-    for proxy in proxies:
+    for proxy, nodes in _heard(proxies):
         if why := _refused(service, proxy):
-            refusing |= {node: why for node in proxy.status.nodes if node in live and node not in waiting}
+            refusing |= {node: why for node in nodes if node in live and node not in waiting}
     count = f"{len(live) - len(waiting) - len(refusing)}/{len(live)} nodes"
     refusals = sorted({refusal for found in refusing.values() for refusal in found}, key=_place)
     if refusals:
@@ -84,6 +84,13 @@ def is_news(old: Condition | None, new: Condition) -> bool:
 def reached(proxy: ProxyStatus) -> int:
     """The revision of Services that it reports; 0: none yet."""
     return int(proxy.status.programmed.services or 0)
+
+
+def _heard(proxies: Iterable[ProxyStatus]) -> list[tuple[ProxyStatus, frozenset[str]]]:
+    """Each with the nodes that it speaks for. Where a node has a proxy of its own, nobody else does: what a node writes is about itself."""
+    every = list(proxies)
+    own = {proxy.metadata.name for proxy in every}
+    return [(proxy, frozenset(proxy.status.nodes) - (own - {proxy.metadata.name})) for proxy in every]
 
 
 def _refused(service: Service, proxy: ProxyStatus) -> tuple[Refusal, ...]:
