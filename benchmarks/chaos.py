@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import Figure, traffic
 from benchmarks.changes import Changes
@@ -39,51 +39,65 @@ PORT, TARGET = 80, 8080
 STAYING, COMING = 4, 60
 """External pods: endpoints all the time, and now and then."""
 ELSEWHERE = "198.18.0.0/16"
-KEPT, NEW = 200, 50_000
-REWRITE_AT, DEATH_AT, CHANGES = 3_000, 6_000, 10_000
-SERVICES, ENDPOINTS = 10_000, 10
+ENDPOINTS = 10
 LONG, PATIENCE = 200.0, 60.0
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 STRANGER = "stranger"
+AGAIN = "killed and started again, to programmed"
 TABLE = Table(Family.IP, "pierhead")
 
 
-def run() -> Iterator[Figure]:
+class Extent(NamedTuple):
+    """How much of it all."""
+
+    new: int
+    """Connections, at least."""
+    kept: int
+    changes: int
+    services: int
+    """With endpoints by hand."""
+
+
+FULL = Extent(new=50_000, kept=200, changes=10_000, services=10_000)
+
+
+def run(extent: Extent = FULL) -> Iterator[Figure]:
     if os.geteuid() != 0:
         print("chaos: not measured, only root can", file=sys.stderr)
         return
-    yield from apart("benchmarks.chaos")
+    yield from apart("benchmarks.chaos", *map(str, extent))
 
 
-def measure(directory: Path) -> None:
+def measure(directory: Path, extent: Extent) -> None:
     with beside(directory):
         port = free_port()
         region = ready(up(directory, port), directory / "region", port)
         address = prepare(region)
         with (
-            traffic.going("kept", address, PORT, pause=100_000, clients=KEPT, seconds=LONG) as kept,
-            traffic.going("new", address, PORT, pause=5_000, clients=16, seconds=LONG) as new,
+            traffic.going("kept", address, PORT, pause=100_000, clients=extent.kept, seconds=LONG) as kept,
+            traffic.going("new", address, PORT, pause=5_000, clients=16, seconds=LONG, least=extent.new) as new,
         ):
-            region = change(region)
-            fill(region)
-            region, seconds = die(region, SERVICES * ENDPOINTS + STAYING)
-            tell(f"killed and started again to programmed at {SERVICES:,} Services of {ENDPOINTS}", seconds, "s")
-            report(kept(), new())
+            region = change(region, extent.changes)
+            fill(region, extent.services)
+            region, seconds = die(region, extent.services * ENDPOINTS + STAYING)
+            tell(f"{AGAIN}, at {extent.services:,} Services of {ENDPOINTS} endpoints", seconds, "s")
+            connected = new()
+            report(extent.kept, kept(), connected)
         stop(region.process)
 
 
-def change(region: Region) -> Region:
-    """A region after the endpoints of its Service have changed so often, and what else happened meanwhile."""
+def change(region: Region, changes: int) -> Region:
+    """The region after the endpoints of its Service have changed so often, and what else happened meanwhile."""
     begun = time.monotonic()
-    with Changes(region, COMING) as changes:
-        changes.reach(REWRITE_AT)
+    with Changes(region, COMING) as made:
+        made.reach(changes * 3 // 10)
         tell("all rules written again after somebody changed some", rewritten(region), "s")
-        changes.reach(DEATH_AT)
+        made.reach(changes * 6 // 10)
         region, seconds = die(region, STAYING)
-        tell("killed and started again to programmed", seconds, "s")
-        changes.reach(CHANGES)
-    tell("changes of endpoints", changes.seen, "1")
-    tell("changes of endpoints a second", round(changes.seen / (time.monotonic() - begun)), "1/s")
+        tell(AGAIN, seconds, "s")
+        made.reach(changes)
+    tell("changes of endpoints", made.seen, "1")
+    tell("changes of endpoints a second", round(made.seen / (time.monotonic() - begun)), "1/s")
     return region
 
 
@@ -104,8 +118,10 @@ def beside(directory: Path) -> Iterator[None]:
     )
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     with traffic.serving("0.0.0.0", TARGET, there.prefix):
-        yield
-    netns.remove(there.path)
+        try:
+            yield
+        finally:
+            netns.remove(there.path)
 
 
 def up(directory: Path, port: int) -> subprocess.Popen[str]:
@@ -176,7 +192,7 @@ def held(region: Region) -> int:
         return next((found.count or 0 for found in sets if found.name == "endpoints"), 0)
 
 
-def fill(region: Region) -> None:
+def fill(region: Region, services: int) -> None:
     """Many Services, and their slices, of endpoints that nobody asks."""
     ports = [{"name": "http", "port": PORT}]
     service = {"metadata": {"name": "s-{n}"}, "spec": {"ports": ports}}
@@ -187,26 +203,24 @@ def fill(region: Region) -> None:
         "endpoints": [{"addresses": [f"198.18.2.{number + 1}"]} for number in range(ENDPOINTS)],
     }
     for path, body in ((f"{NAMESPACE}/services", service), (SLICES, by_hand)):
-        api(region, "POST", path, requests=SERVICES, connections=16, body=body)
+        api(region, "POST", path, requests=services, connections=16, body=body)
     deadline = time.monotonic() + PATIENCE
-    while held(region) < SERVICES * ENDPOINTS:
+    while held(region) < services * ENDPOINTS:
         if time.monotonic() > deadline:
             raise RuntimeError("not everything is programmed")
         time.sleep(0.05)
 
 
-def report(kept: traffic.Traffic, new: traffic.Traffic) -> None:
-    if new.done < NEW:
-        raise RuntimeError(f"{new.done} new connections are too few to tell")
+def report(connections: int, kept: traffic.Traffic, new: traffic.Traffic) -> None:
     tell("new connections made", new.done, "1")
     tell("new connections failed", new.failures, "1")
     tell("new connections, the longest until its answer", round(new.longest / 1e3, 1), "ms")
-    tell("kept connections", KEPT, "1")
+    tell("kept connections", connections, "1")
     tell("requests answered over kept connections", kept.done, "1")
     tell("requests failed over kept connections", kept.failures, "1")
     tell("requests over kept connections, the longest until its answer", round(kept.longest / 1e3, 1), "ms")
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as found:
-        measure(Path(found))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as found:
+        measure(Path(found), Extent(*map(int, sys.argv[1:])))

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from benchmarks import Figure
 
 
-def apart(module: str) -> Iterator[Figure]:
-    """Runs ``module`` there, which prints a figure a line."""
+def apart(module: str, *words: str) -> Iterator[Figure]:
+    """Runs ``module`` there with these words, which prints a figure a line."""
     options = () if os.geteuid() == 0 else ("--user", "--map-root-user")
     command = [
         "unshare",
@@ -26,6 +26,7 @@ def apart(module: str) -> Iterator[Figure]:
         sys.executable,
         "-m",
         module,
+        *words,
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

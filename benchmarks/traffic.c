@@ -1,7 +1,7 @@
 /* Traffic through a data plane, as cheaply as it can be made: one thread, one epoll, requests of some bytes over plain sockets.
  *
  *   traffic serve ADDRESS PORT                           answers each request, TCP and UDP, until it is killed
- *   traffic ask KIND [-c CLIENTS] [-s SECONDS] [-p MICROSECONDS] ADDRESS PORT
+ *   traffic ask KIND [-c CLIENTS] [-s SECONDS] [-p MICROSECONDS] [-n REQUESTS] ADDRESS PORT
  *
  * KIND: new       a connection for each request, CLIENTS at a time
  *       kept      requests over CLIENTS connections, one under way on each
@@ -9,7 +9,7 @@
  *       connect   one connection after the other, nothing sent
  * -p MICROSECONDS pauses each time that clients were served, so that a long run leaves the machine to others.
  * ask prints one JSON object: done, failures, seconds, and p50, p99 and the longest of all requests (connect: of connect(2)) in
- * microseconds. Who has waited for a second when it ends has failed. SIGTERM ends it early.
+ * microseconds. Who has waited for a second when it ends has failed. SIGTERM ends it early, once REQUESTS are done.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -29,7 +29,7 @@ static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 static struct sockaddr_in there;
 static volatile sig_atomic_t over;
 static float took[SAMPLES], longest;
-static long done, failures, sampled, pause_us;
+static long done, failures, sampled, pause_us, least;
 struct client { int fd; double since; int connected; };
 
 static void die(const char *why) { fprintf(stderr, "traffic: %s: %s\n", why, strerror(errno)); exit(2); }
@@ -40,6 +40,8 @@ static double now(void) { /* microseconds */
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
 }
+
+static int goes_on(double until) { return now() < until && !(over && done >= least); }
 
 static int opened(int kind, int flags) {
     int fd = socket(AF_INET, kind | flags, 0), one = 1;
@@ -128,7 +130,7 @@ static void ask(int kind, int fresh, int clients, double until) {
     struct epoll_event events[MOST];
     int poll = epoll_create1(0);
     for (int i = 0; i < clients; i++) begin(poll, &all[i], kind);
-    while (!over && now() < until) {
+    while (goes_on(until)) {
         int count = epoll_wait(poll, events, MOST, 20);
         for (int i = 0; i < count; i++) {
             struct client *who = events[i].data.ptr;
@@ -150,7 +152,7 @@ static void ask(int kind, int fresh, int clients, double until) {
 }
 
 static void connect_only(double until) {
-    while (!over && now() < until) {
+    while (goes_on(until)) {
         struct client who = {.fd = opened(SOCK_STREAM, 0), .since = now()};
         struct linger abort_ = {.l_onoff = 1};
         finish(&who, !connect(who.fd, (struct sockaddr *)&there, sizeof there));
@@ -167,10 +169,11 @@ int main(int count, char **words) {
     double seconds = 1;
     const char *kind = asking ? words[2] : "";
     int skip = asking ? 2 : 1;
-    for (int option; (option = getopt(count - skip, words + skip, "c:s:p:")) != -1;)
+    for (int option; (option = getopt(count - skip, words + skip, "c:s:p:n:")) != -1;)
         if (option == 'c') clients = atoi(optarg);
         else if (option == 's') seconds = atof(optarg);
         else if (option == 'p') pause_us = atol(optarg);
+        else if (option == 'n') least = atol(optarg);
         else return 2;
     char **rest = words + skip + optind;
     if (count - skip - optind != 2 || clients < 1 || clients > MOST) return fputs("traffic: see the top of traffic.c\n", stderr), 2;

@@ -56,15 +56,16 @@ def ask(
 
 @contextmanager
 def going(
-    kind: Kind, address: str, port: int, *, pause: int, clients: int = 1, seconds: float = LONG
+    kind: Kind, address: str, port: int, *, pause: int, clients: int = 1, least: int = 0, seconds: float = LONG
 ) -> Iterator[Callable[[], Traffic]]:
-    """Traffic from here on, with ``pause`` microseconds each time that clients were served, until what this gives is called."""
-    command = [*_asking(kind, address, port, seconds, clients, ()), "-p", str(pause)]
+    """Traffic from here on, with ``pause`` microseconds each time that clients were served, until what this gives is called and
+    ``least`` requests are answered."""
+    command = [*_asking(kind, address, port, seconds, clients, ()), "-p", str(pause), "-n", str(least)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
 
         def ended() -> Traffic:
             process.terminate()
-            return msgspec.json.decode(process.communicate(timeout=30)[0], type=Traffic)
+            return msgspec.json.decode(process.communicate(timeout=seconds)[0], type=Traffic)
 
         try:
             yield ended
