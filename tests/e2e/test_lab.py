@@ -330,6 +330,23 @@ def test_options_that_cannot_be_followed_are_refused(tmp_path: Path, options: li
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another account")
+@pytest.mark.parametrize("lab", [ACCOUNTS[-1]], indirect=True)
+def test_root_goes_into_the_lab_of_an_ordinary_user(lab: Lab) -> None:
+    assert Lab(lab.region, ()).exec("node-1", "/usr/sbin/ip", "link", "set", "up0", "up").returncode == 0
+
+
+def test_root_without_the_right_is_told_what_he_needs(tmp_path: Path) -> None:
+    deny = ["unshare", "--user", "--map-root-user", "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    if subprocess.run([*deny, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("user namespaces are not allowed here")
+    line = (
+        r"cannot make the namespaces of a lab: .*not permitted\n  be root; in a container, one that may make namespaces"
+    )
+    with pytest.raises(AssertionError, match=line):
+        start(tmp_path / "d", command=[*deny, str(PIERHEAD), "lab"])
+
+
 def test_who_may_make_no_namespaces_is_told_what_to_type(tmp_path: Path) -> None:
     deny = ["unshare", "--user", "--map-user=1000", "--keep-caps", "sh", "-c", WITHOUT, "sh"]
     if subprocess.run([*deny, "true"], capture_output=True, check=False).returncode:

@@ -38,9 +38,9 @@ def hosts(data_dir: Path) -> Sequence[str]:
 def recorded(data_dir: Path, first: int) -> Iterator[None]:
     """Lets others find it until the end of the block. ``first``: the number of its first process, as they see it."""
     with (data_dir / RECORD).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
         file.write(f"{first}\n")
         file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
