@@ -50,6 +50,12 @@ ROWS = (
         names(11, port=9377),
     ),
     Row("a port the Service does not have: refused", web(endpoint(11)), to(cluster_ip(), 8081), REFUSED),
+    Row(
+        "TCP to a Service that has only SCTP: refused",
+        (service(ports=[{"name": "http", "port": 8080, "protocol": "SCTP"}]), slice_of("web", endpoint(11))),
+        CLUSTER,
+        REFUSED,
+    ),
     Row("an unassigned service address: dropped", web(endpoint(11)), to(cluster_ip(77)), DROPPED, CANNOT_BE_SILENT),
     Row(
         "a named port with different numbers in two slices",
