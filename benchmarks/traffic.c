@@ -5,7 +5,7 @@
  *
  * KIND: new       a connection for each request, CLIENTS at a time
  *       kept      requests over CLIENTS connections, one under way on each
- *       udp       the same over CLIENTS UDP sockets; a datagram that is lost is sent again after 50 ms, and is a failure
+ *       udp       the same over CLIENTS UDP sockets; a datagram that is lost is sent again after 200 ms, and is a failure
  *       connect   one connection after the other, nothing sent
  * -p MICROSECONDS pauses each time that clients were served, so that a long run leaves the machine to others.
  * ask prints one JSON object: done, failures, seconds, and p50, p99 and the longest of all requests (connect: of connect(2)) in
@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST = 1024, SAMPLES = 1 << 20, RESEND_US = 50000, PATIENCE_US = 1000000 };
+enum { MOST = 1024, SAMPLES = 1 << 20, RESEND_US = 200000, PATIENCE_US = 1000000 };
 static const char request[] = "GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
 static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 static struct sockaddr_in there;
