@@ -141,7 +141,7 @@ class Compiler:
     @property
     def worn(self) -> bool:
         """Whether somebody lacks what nobody uses any more: terms are not given back, and another compiler would have them."""
-        if not self._lacking:
+        if not self._lacking or len(self._terms) < TERMS - FIRST_TERMS:
             return False
         held = ((found, port.leading.affinity) for port in self._ports.values() for found in port.held.values())
         return len({Terms(len(found.endpoints), affinity) for found, affinity in held}) < len(self._terms)
@@ -275,15 +275,17 @@ class Compiler:
             return
         affinity = port.leading.affinity
         terms = Terms(len(endpoints), affinity)
-        number = self._terms.get(terms) or self._make(terms, edits)
-        if held is None and number:
+        if held is None:
             held = self._assignment.take(Choice(port.key, policy))
-        if held is None or not number:
+            if held is None:
+                self._lacking.add(Choice(port.key, policy))
+                return
+            port.held[policy] = held
+        number = self._terms.get(terms) or self._make(terms, edits)
+        if not number:
             self._lacking.add(Choice(port.key, policy))
-            if held is not None:
-                self._release(port, policy, edits)
+            self._release(port, policy, edits)
             return
-        port.held[policy] = held
         before = held.endpoints
         self._assignment.place(held, endpoints)
         held.mark = number << TERMS_SHIFT | held.id
