@@ -135,6 +135,8 @@ def test_who_else_meets_the_packets_is_named(namespace: Namespace) -> None:
         "ip saddr { 127.0.0.1-127.0.0.9, 127.9.0.0-127.9.0.7 } drop",
         "ether saddr 00:00:00:00:00:01 drop",
         "limit rate 1/second drop",
+        "ip ttl 1 drop",
+        "tcp flags syn drop",
     ],
 )
 def test_a_strangers_rule_that_nobody_here_can_follow_ends_the_walk(rule: str, namespace: Namespace) -> None:

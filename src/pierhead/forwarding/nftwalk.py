@@ -105,6 +105,7 @@ class _Ended(Exception):
 
 UNICAST: Final = struct.pack("=I", 1)
 """What ``fib … type`` gives for an address of somebody else's (RTN_UNICAST)."""
+LO: Final = interface("lo")
 DEPTH: Final = 16
 """Jumps within jumps, at most: the kernel's own limit."""
 
@@ -116,6 +117,8 @@ class Walk:
         self._rules, self._packet, self._pick, self._is_local = rules, packet, pick, is_local
         self._original = packet
         self._registers = bytearray(64)
+        self._leaving: int | None = None
+        """The register that holds the link by which it leaves, where that is not known."""
         self._mark = 0
         self._status = 0
         self._masquerade = False
@@ -184,13 +187,17 @@ class Walk:
                     raise _Ended("drop")
                 case 1:
                     return True
+                case -1:  # go on with the next rule: somebody else's
+                    continue
                 case -5:
                     return False
                 case -3:
                     if self._chain(verdict.chain, depth + 1):
                         return True
-                case _:
+                case -4:
                     return self._chain(verdict.chain, depth + 1)
+                case other:
+                    raise Unwalkable(f"verdict {other}")
         return False
 
     def _rule(self, chain: str, position: int, rule: HeldRule) -> Verdict | None:
@@ -226,26 +233,27 @@ class Walk:
         return bytes(self._registers[at : at + length])
 
     def _put(self, register: int, value: bytes) -> None:
+        if register == self._leaving:
+            self._leaving = None
         at = _offset(register)
         padded = value + bytes(-len(value) % 4)
         self._registers[at : at + len(padded)] = padded
 
     def _payload(self, found: i.Payload) -> None:
-        if found.base not in (Base.NETWORK, Base.TRANSPORT):
-            raise Unwalkable(f"payload of base {found.base}")
-        data = self._network() if found.base == Base.NETWORK else self._transport()
-        if found.offset + found.length > len(data):
-            raise _Stop
-        self._put(found.into, data[found.offset : found.offset + found.length])
+        for base, start, data in self._headers():
+            at = found.offset - start
+            if found.base == base and at >= 0 and at + found.length <= len(data):
+                self._put(found.into, data[at : at + found.length])
+                return
+        raise Unwalkable(f"{found}")
 
-    def _network(self) -> bytes:
+    def _headers(self) -> Iterator[tuple[Base, int, bytes]]:
+        """What is known of them, and where it begins."""
         packet = self._packet
-        before = 12 if packet.source.version == 4 else 8
-        return bytes(before) + packet.source.packed + packet.destination.packed
-
-    def _transport(self) -> bytes:
-        packet = self._packet
-        return struct.pack("!HH", packet.source_port, packet.port) + bytes(20)
+        protocol, addresses = (9, 12) if packet.source.version == 4 else (6, 8)
+        yield Base.NETWORK, protocol, bytes((packet.protocol,))
+        yield Base.NETWORK, addresses, packet.source.packed + packet.destination.packed
+        yield Base.TRANSPORT, 0, struct.pack("!HH", packet.source_port, packet.port)
 
     def _meta(self, found: i.LoadMeta) -> None:
         match found.key:
@@ -256,10 +264,17 @@ class Walk:
             case Meta.IIFNAME:
                 value = interface(self._link)
             case Meta.OIFNAME:
-                value = interface("lo" if self._is_local(self._packet.destination) else "")
+                self._leave(found.into)
+                return
             case _:
                 raise Unwalkable(f"meta {found.key}")
         self._put(found.into, value)
+
+    def _leave(self, register: int) -> None:
+        """By which link it leaves the node is for routes to say; known is only that it does."""
+        here = self._is_local(self._packet.destination)
+        self._put(register, LO if here else bytes(len(LO)))
+        self._leaving = None if here else register
 
     def _fib(self, found: i.Fib) -> None:
         if found.result != FibResult.TYPE or found.flags not in (FibFlag.SADDR, FibFlag.DADDR):
@@ -284,6 +299,8 @@ class Walk:
         self._put(found.into, value)
 
     def _cmp(self, found: i.Cmp) -> None:
+        if found.source == self._leaving and found.value != LO:
+            raise Unwalkable(f"{found}")
         there = self._get(found.source, len(found.value))
         if not _COMPARES[found.operator](there, found.value):
             raise _Stop
@@ -296,6 +313,8 @@ class Walk:
         there = self._rules.sets[found.there]
         if there.ranges:
             raise Unwalkable(f"set {found.there} holds ranges")
+        if found.source == self._leaving:
+            raise Unwalkable(f"{found}")
         key = self._get(found.source, there.key)
         data, hit = there.elements.get(key), key in there.elements
         self._looked.append(Looked(found.there, key, data, hit))

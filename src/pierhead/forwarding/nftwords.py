@@ -16,7 +16,14 @@ from pierhead.wire.netlink import host_number, number, string
 
 _TYPES: Final = {kind.number: kind for kind in (IPV4_ADDR, IPV6_ADDR, INET_PROTO, INET_SERVICE, MARK, IFNAME, NUMGEN)}
 _PROTOCOLS: Final = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
-_VERDICTS: Final = {0: "drop it", 1: "let it pass", -5: "back to the chain before", -3: "jump to", -4: "go to"}
+_VERDICTS: Final = {
+    0: "drop it",
+    1: "let it pass",
+    -1: "go on",
+    -5: "back to the chain before",
+    -3: "jump to",
+    -4: "go to",
+}
 _OPERATORS: Final = {
     Compare.EQUAL: "is",
     Compare.NOT_EQUAL: "is not",
@@ -39,6 +46,8 @@ class _Name(NamedTuple):
 
 
 _PAYLOADS: Final[Mapping[tuple[int, int, int], _Name]] = {
+    (Base.NETWORK, 9, 1): _Name("its protocol", INET_PROTO),
+    (Base.NETWORK, 6, 1): _Name("its protocol", INET_PROTO),
     (Base.NETWORK, 12, 4): _Name("its source", IPV4_ADDR),
     (Base.NETWORK, 16, 4): _Name("its destination", IPV4_ADDR),
     (Base.NETWORK, 8, 16): _Name("its source", IPV6_ADDR),
