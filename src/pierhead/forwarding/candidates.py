@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 from pierhead.api import views
 from pierhead.api.proxystatuses import ENDPOINT_NOT_ALLOWED
@@ -15,7 +17,7 @@ PortName: TypeAlias = tuple[str, str]
 """Name and protocol: what joins a port of a Service and a port of a slice."""
 
 
-class Candidate(NamedTuple):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """One endpoint of one port, with what policies look at."""
 
     endpoint: Endpoint
