@@ -197,6 +197,49 @@ def test_a_host_outside_reaches_nothing_of_it_through_a_machine_that_forwards(tm
 
 
 @AS_ROOT
+def test_routes_to_floating_ips_follow_the_pools(tmp_path: Path) -> None:
+    with machine(tmp_path / "d") as here:
+        pool = {"apiVersion": "pierhead.dev/v1", "kind": "FloatingIPPool", "metadata": {"name": "more"}}
+        here.apply(pool | {"spec": {"ranges": ["10.98.0.1-10.98.0.6"]}})
+        kind = {"apiVersion": "pierhead.dev/v1", "kind": "FloatingIP"}
+        here.apply(kind | {"metadata": {"name": "mine"}, "spec": {"pool": "more", "address": "10.98.0.5"}})
+        wish = {"type": "LoadBalancer", "loadBalancerIP": "10.98.0.5"}
+        here.apply(service("wishing", [{"port": 80, "targetPort": 9376}], APP, **wish))
+        eventually(
+            lambda: here.ask("10.98.0.5", 80).split()[0] in {"p", "q"}, "the address of the pool that came later"
+        )
+        before = [line for line in seen(here.enter) if "10.98" not in line]
+        here.region.kubectl("delete", "service", "wishing", "--wait")
+        here.region.kubectl("delete", "fip", "mine", "--wait")
+        here.region.kubectl("delete", "fippool", "more")
+        eventually(lambda: seen(here.enter) == before, "its routes are gone, and nothing else")
+
+
+@AS_ROOT
+def test_a_host_outside_reaches_floating_ips_and_node_ports_over_a_machine_that_forwards(tmp_path: Path) -> None:
+    with network_namespace(mapped=False) as enter, neighbour(enter) as outside:
+        subprocess.run([*enter, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"], check=True)
+        subprocess.run([*outside, "ip", "route", "add", "10.0.0.0/8", "via", "192.0.2.10", "dev", "end"], check=True)
+        with running(tmp_path / "d", *OPTIONS, enter=enter) as region:
+            here = Machine(region, enter)
+            here.apply(
+                pod("p", 9376, APP), service("web", [{"port": 80, "targetPort": 9376}], APP, type="LoadBalancer")
+            )
+            region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
+            region.kubectl("wait", "--for=jsonpath={.status.loadBalancer.ingress}", "service/web", "--timeout=30s")
+            floating = here.shown("web", ".status.loadBalancer.ingress[0].ip")
+            node_port = int(here.shown("web", ".spec.ports[0].nodePort"))
+            eventually(lambda: here.ask(floating, 80, by=outside).startswith("p"), "the floating IP")
+            assert here.ask(NODE, node_port, by=outside).startswith("p")
+            assert here.ask(here.shown("web", ".spec.clusterIP"), 80, by=outside) == "TimeoutError"
+            assert here.ask(floating, 22, by=outside) == "ConnectionRefusedError"
+            assert (
+                here.ask(region.kubectl("get", "pod", "p", "-o", "jsonpath={.status.podIP}"), 9376, by=outside)
+                == "TimeoutError"
+            )
+
+
+@AS_ROOT
 def test_the_machine_is_as_it_was_after_a_clean_end_and_after_a_killed_one(tmp_path: Path) -> None:
     with network_namespace(mapped=False) as enter:
         before = seen(enter)

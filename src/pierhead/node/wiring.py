@@ -76,18 +76,20 @@ def lay(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> None:
     what is missing is added, what is too much taken away.
 
     Raises:
-        KernelError: the kernel refused a step; nothing of it is left.
+        KernelError: the kernel refused a step; of a link that was not there before nothing is left.
     """
-    try:
-        with node.open(Protocol.ROUTE) as inside:
-            here, there = _ends(machine, inside, node, wiring.link) or _connect(machine, inside, node, wiring.link)
+    with node.open(Protocol.ROUTE) as inside:
+        found = _ends(machine, inside, node, wiring.link)
+        try:
+            here, there = found or _connect(machine, inside, node, wiring.link)
             _bring(inside, {there, LOOPBACK, NOWHERE}, list(_inside(there, wiring.sides)))
             _bring(machine, {here}, list(_outside(here, wiring.sides)))
-        for setting, value in _settings(wiring.sides):
-            node.set(setting, value)
-    except BaseException:
-        remove(machine, wiring)
-        raise
+            for setting, value in _settings(wiring.sides):
+                node.set(setting, value)
+        except BaseException:
+            if found is None:
+                remove(machine, wiring)
+            raise
 
 
 def remove(machine: Netlink, wiring: Wiring) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from pierhead.api.network import Network, Range
+from pierhead.client.informers import Informers
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
 from pierhead.dataplane.ruleset_watch import RulesetWatch
@@ -83,6 +84,9 @@ class Lab:
         found = Apart(self._namespace(node), self.network(node).node_addresses, directory / node)
         self._stack.callback(found.close)
         return found
+
+    async def tend(self, informers: Informers) -> None:
+        """There is nothing to follow: the fabric leads to the addresses that it was made for."""
 
     def dataplane(self, place: Place, owner: str) -> Nftables:
         (node,) = place.nodes

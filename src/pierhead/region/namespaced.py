@@ -12,7 +12,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from pierhead.api.network import Network, Range
+from pierhead.client.informers import Informers
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
 from pierhead.dataplane.ruleset_watch import RulesetWatch
@@ -24,6 +27,7 @@ from pierhead.node.netns import NetworkNamespace
 from pierhead.node.podnetwork import Apart
 from pierhead.node.wiring import PREFIX, UPLINK, Side, Wiring
 from pierhead.region.placement import place
+from pierhead.region.poolroutes import PoolRoutes
 from pierhead.region.settings import Settings
 from pierhead.region.terrain import Unfit
 from pierhead.wire.netlink import Protocol
@@ -43,12 +47,18 @@ log = logging.getLogger(__name__)
 class Namespaced:
     """The namespace of a region's nodes while it runs. A `Terrain`."""
 
-    def __init__(self, settings: Settings, namespace: NetworkNamespace, directory: Path, stack: ExitStack) -> None:
+    def __init__(
+        self, settings: Settings, namespace: NetworkNamespace, directory: Path, routes: PoolRoutes, stack: ExitStack
+    ) -> None:
         self._network, self._namespace, self._directory, self._stack = settings.network, namespace, directory, stack
+        self._routes = routes
         self.groups = (place(settings.network, settings.zones, settings.node_name),)
 
     def network(self, node: str) -> Network:
         return self._network
+
+    async def tend(self, informers: Informers) -> None:
+        await self._routes.follow(informers)
 
     def dataplane(self, place: Place, owner: str) -> Nftables:
         watch = self._namespace.within(RulesetWatch.open)
@@ -70,7 +80,8 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
         Unfit: the machine uses these addresses itself, its kernel lacks something, or this account may not do it.
     """
     directory = _home(settings.data_dir)
-    path, plan = directory / NODE, _wiring(settings.network, _link(directory), egress=settings.egress)
+    path, wired = directory / NODE, partial(_wired, settings, _link(directory))
+    plan = wired(settings.network.floating_ranges)
     if settings.egress:
         egress.check(side.node.version for side in plan.sides)
     with ExitStack() as stack:
@@ -82,11 +93,11 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             namespace = left or netns.make(path)
             stack.callback(netns.remove, path)
             guard(namespace, grounds(settings.network, owner))
-            wiring.lay(machine, namespace, plan)
             stack.callback(wiring.remove, machine, plan)
+            wiring.lay(machine, namespace, plan)
             _open_ways(settings, namespace, plan, stack)
             netns.remove_below(directory / PODS)
-        yield Namespaced(settings, namespace, directory, stack)
+        yield Namespaced(settings, namespace, directory, PoolRoutes(machine, namespace, wired), stack)
 
 
 @contextmanager
@@ -175,8 +186,10 @@ def _link(directory: Path) -> str:
     return f"{PREFIX}{blake2b(leftovers.mark(directory).encode(), digest_size=6).hexdigest()}"
 
 
-def _wiring(network: Network, link: str, *, egress: bool) -> Wiring:
-    return Wiring(link, tuple(_side(network, found.version, egress=egress) for found in network.service_ranges))
+def _wired(settings: Settings, link: str, floating: tuple[Range, ...]) -> Wiring:
+    network = replace(settings.network, floating_ranges=floating)
+    sides = (_side(network, found.version, egress=settings.egress) for found in network.service_ranges)
+    return Wiring(link, tuple(sides))
 
 
 def _side(network: Network, version: int, *, egress: bool) -> Side:

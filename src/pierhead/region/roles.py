@@ -80,6 +80,7 @@ class Roles:
         namespaces: Informer[Namespace] = informers.of(NAMESPACE)
         async with asyncio.TaskGroup() as carrying:
             carrying.create_task(informers.run())
+            carrying.create_task(self._terrain.tend(informers))
             if self._placed:
                 await self._remove_vanished(client)
             for group in self._terrain.groups:

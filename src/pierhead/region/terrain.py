@@ -12,6 +12,7 @@ from pierhead.region.placement import Placed, place
 from pierhead.region.settings import Settings
 
 if TYPE_CHECKING:
+    from pierhead.client.informers import Informers
     from pierhead.dataplane.dataplane import DataPlane
     from pierhead.node.podnetwork import PodNetwork
 
@@ -34,6 +35,10 @@ class Terrain(Protocol):
 
     def pods(self, node: str) -> PodNetwork: ...
 
+    async def tend(self, informers: Informers) -> None:
+        """Does what it has to follow meanwhile, beside the roles."""
+        ...
+
     def dataplane(self, place: Place, owner: str) -> DataPlane:
         """``place``: of a group; ``owner``: the region's uid."""
         ...
@@ -54,6 +59,9 @@ class Flat:
         from pierhead.node.podnetwork import Shared
 
         return Shared()
+
+    async def tend(self, informers: Informers) -> None:
+        """There is nothing to follow: the proxy takes addresses and gives them back."""
 
     def dataplane(self, place: Place, owner: str) -> DataPlane:
         from pierhead.dataplane.userspace import Userspace
