@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+    summarize_address_range,
+)
 
 from pierhead.api.kinds import FLOATING_IP_POOL
 from pierhead.api.network import Range
 from pierhead.api.views import FloatingIPPool
 from pierhead.client.informer import Informer
 from pierhead.client.informers import Informers
-from pierhead.core.floating import ranges_of
 from pierhead.dataplane.netlink import Netlink
 from pierhead.errors import KernelError, UsageError
 from pierhead.node import wiring
@@ -38,7 +45,9 @@ class PoolRoutes:
             await pools.synced.wait()
             while True:
                 changed.clear()
-                self._lay(tuple(sorted({found for pool in pools.list() for found in _networks(pool)}, key=str)))
+                self._lay(
+                    tuple(sorted({found for pool in pools.list() for found in _networks(pool.spec.ranges)}, key=str))
+                )
                 await changed.wait()
         finally:
             end()
@@ -63,10 +72,14 @@ class PoolRoutes:
         return True
 
 
-def _networks(pool: FloatingIPPool) -> Iterator[Range]:
-    for found in ranges_of(pool.spec.ranges):
-        match found.ends:
-            case IPv4Address() as first, IPv4Address() as last:
+def _networks(texts: tuple[str, ...]) -> Iterator[Range]:
+    """A network as a whole: its first and last address, which nobody is given, are led nowhere else."""
+    for text in texts:
+        low, dash, high = text.partition("-")
+        match (ip_address(low), ip_address(high)) if dash else ip_network(text, strict=False):
+            case (IPv4Address() as first, IPv4Address() as last):
                 yield from summarize_address_range(first, last)
-            case IPv6Address() as first, IPv6Address() as last:
+            case (IPv6Address() as first, IPv6Address() as last):
                 yield from summarize_address_range(first, last)
+            case IPv4Network() | IPv6Network() as found:
+                yield found
