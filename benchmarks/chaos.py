@@ -79,8 +79,8 @@ def measure(directory: Path, extent: Extent) -> None:
         ):
             region = change(region, extent.changes)
             fill(region, extent.services)
-            region, seconds = die(region, extent.services * ENDPOINTS + STAYING)
-            tell(f"{AGAIN}, at {extent.services:,} Services of {ENDPOINTS} endpoints", seconds, "s")
+            name = f"{AGAIN}, at {extent.services:,} Services of {ENDPOINTS} endpoints"
+            region = die(region, extent.services * ENDPOINTS + STAYING, name)
             connected = new()
             report(extent.kept, kept(), connected)
         stop(region.process)
@@ -93,8 +93,7 @@ def change(region: Region, changes: int) -> Region:
         made.reach(changes * 3 // 10)
         tell("all rules written again after somebody changed some", rewritten(region), "s")
         made.reach(changes * 6 // 10)
-        region, seconds = die(region, STAYING)
-        tell(AGAIN, seconds, "s")
+        region = die(region, STAYING, AGAIN)
         made.reach(changes)
     tell("changes of endpoints", made.seen, "1")
     tell("changes of endpoints a second", round(made.seen / (time.monotonic() - begun)), "1/s")
@@ -166,9 +165,9 @@ def rewritten(region: Region) -> float:
     return round(time.monotonic() - begun, 3)
 
 
-def die(region: Region, least: int) -> tuple[Region, float]:
-    """Kills it, and starts it again: seconds until the kernel has the successor's first commit, which is of everything, and so of so
-    many endpoints at least."""
+def die(region: Region, least: int, name: str) -> Region:
+    """Kills it, starts it again and waits for the first commit of the successor, which is of everything, and so of so many endpoints
+    at least."""
     with node(region).open(Protocol.NETFILTER) as kernel:
         region.process.kill()
         region.process.wait()
@@ -179,10 +178,17 @@ def die(region: Region, least: int) -> tuple[Region, float]:
             if time.monotonic() > begun + PATIENCE:
                 raise RuntimeError("the successor programs nothing")
             time.sleep(0.001)
-        seconds = round(time.monotonic() - begun, 3)
+        tell(name, round(time.monotonic() - begun, 3), "s")
+        tell(f"{name}, processor time", used(process), "s")
     if held(region) < least:
         raise RuntimeError(f"the successor holds {held(region)} endpoints, not {least}")
-    return ready(process, region.directory, region.port), seconds
+    return ready(process, region.directory, region.port)
+
+
+def used(process: subprocess.Popen[str]) -> float:
+    """Seconds of the processor so far."""
+    spent = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, spent)) / os.sysconf("SC_CLK_TCK")
 
 
 def held(region: Region) -> int:

@@ -152,6 +152,7 @@ def roles(directory: Path) -> None:
         round(second["programmed"] - started, 3),
         "s",
     )
+    tell("restart on a full table, processor time of the whole process", round(second["whole"], 3), "s")
     tell("connections made during the restart", meanwhile.done, "1")
     tell("connections failed during the restart", meanwhile.failures, "1")
     tell("RSS of the proxy role", round(first["rss"], 1), "MiB")

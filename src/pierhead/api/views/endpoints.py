@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from pierhead.api.views.meta import Labels, Object, ObjectReference, View
 
 
@@ -58,7 +56,7 @@ class Endpoint(View, frozen=True):
     conditions: EndpointConditions = EndpointConditions()
     hostname: str | None = None
     target_ref: ObjectReference | None = None
-    deprecated_topology: Labels = msgspec.field(default_factory=dict)
+    deprecated_topology: Labels | None = None
     node_name: str | None = None
     zone: str | None = None
     hints: EndpointHints | None = None
