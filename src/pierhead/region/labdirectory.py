@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from pierhead.errors import UsageError
 from pierhead.region import directory
@@ -50,14 +52,27 @@ def first_of(data_dir: Path) -> int:
     Raises:
         UsageError: none does, or this account may not know.
     """
-    start = "start one with: pierhead lab up; one that runs elsewhere: --data-dir DIR"
     try:
         with (data_dir / RECORD).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return int((data_dir / RECORD).read_text())
+            first = _number(file)
     except FileNotFoundError:
-        pass
+        first = None
     except OSError as error:
         raise UsageError(f"cannot read {data_dir}: {error.strerror}", "be the account that runs the lab") from error
-    raise UsageError(f"no lab runs in {data_dir}", start)
+    if first is None:
+        start = "start one with: pierhead lab up; one that runs elsewhere: --data-dir DIR"
+        raise UsageError(f"no lab runs in {data_dir}", start)
+    return first
+
+
+def _number(record: TextIO) -> int | None:
+    """What stands in it, while it is locked. Nobody can name another account's process: root would enter it, or end it."""
+    try:
+        fcntl.flock(record, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = record.read(20).strip()
+        first = int(text) if text.isdecimal() else 0
+        with suppress(FileNotFoundError):
+            if Path(f"/proc/{first}").stat().st_uid == os.fstat(record.fileno()).st_uid:
+                return first
+    return None
