@@ -22,10 +22,6 @@ class Placed(NamedTuple):
     pod_ranges: tuple[Range, ...]
     """One for each family, the primary family first."""
 
-    @property
-    def pod_range(self) -> Range:
-        return self.pod_ranges[0]
-
 
 def place(network: Network, zones: Sequence[str], name: str = "") -> tuple[Placed, ...]:
     """One node for each zone, in this order. ``name``: of the one node, or what the names of several begin with.
@@ -36,7 +32,7 @@ def place(network: Network, zones: Sequence[str], name: str = "") -> tuple[Place
     Raises:
         UsageError: the pod range is too small for so many nodes.
     """
-    parts = list(zip(*(_parts(found, len(zones)) for found in network.pod_ranges), strict=False))
+    parts = _parts(network, len(zones))
     if len(zones) == 1:
         return (Placed(name or ALONE, zones[0], parts[0]),)
     base = name or SEVERAL
@@ -49,12 +45,17 @@ def numbered(network: Network, zones: Sequence[str]) -> tuple[Placed, ...]:
     Raises:
         UsageError: as `place`.
     """
-    parts = list(zip(*(_parts(found, len(zones)) for found in network.pod_ranges), strict=False))
+    parts = _parts(network, len(zones))
     every = enumerate(zip(zones, parts, strict=False), 1)
     return tuple(Placed(f"{SEVERAL}-{number}", zone, part) for number, (zone, part) in every)
 
 
-def _parts(whole: Range, count: int) -> list[Range]:
+def _parts(network: Network, count: int) -> list[tuple[Range, ...]]:
+    """At least ``count``, each with a part of every pod range."""
+    return list(zip(*(_split(found, count) for found in network.pod_ranges), strict=False))
+
+
+def _split(whole: Range, count: int) -> list[Range]:
     """At least ``count`` parts of one size: a power of two."""
     bits = (count - 1).bit_length()
     if whole.num_addresses >> bits < SMALLEST:

@@ -32,8 +32,8 @@ def test_several_are_named_after_their_zones() -> None:
 def test_each_has_a_part_of_its_own(zones: list[str]) -> None:
     placed = place(NETWORK, zones)
     assert [node.zone for node in placed] == zones
-    assert all(node.pod_range[0] in WHOLE and node.pod_range[-1] in WHOLE for node in placed)
-    assert not any(one.pod_range.overlaps(other.pod_range) for one, other in combinations(placed, 2))
+    assert all(node.pod_ranges[0][0] in WHOLE and node.pod_ranges[0][-1] in WHOLE for node in placed)
+    assert not any(one.pod_ranges[0].overlaps(other.pod_ranges[0]) for one, other in combinations(placed, 2))
 
 
 def test_a_range_too_small_for_its_nodes_is_refused() -> None:
@@ -46,4 +46,4 @@ def test_a_range_too_small_for_its_nodes_is_refused() -> None:
 def test_numbered_nodes_may_share_a_zone() -> None:
     found = numbered(NETWORK, ["b", "a", "b"])
     assert [(node.name, node.zone) for node in found] == [("node-1", "b"), ("node-2", "a"), ("node-3", "b")]
-    assert not any(one.pod_range.overlaps(other.pod_range) for one, other in combinations(found, 2))
+    assert not any(one.pod_ranges[0].overlaps(other.pod_ranges[0]) for one, other in combinations(found, 2))
