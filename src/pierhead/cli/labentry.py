@@ -17,7 +17,7 @@ from pierhead.region import labdirectory, seclusion
 
 def directory_of(data_dir: Path | None) -> Path:
     """Where the lab is that is meant, if there is one."""
-    beside = [path.parent for path in connection.named() if (path.parent / labdirectory.RECORD).exists()]
+    beside = [path.parent for path in connection.named() if os.access(path.parent / labdirectory.RECORD, os.F_OK)]
     return (data_dir or next(iter(beside), labdirectory.default())).absolute()
 
 
