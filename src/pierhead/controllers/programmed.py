@@ -69,13 +69,14 @@ class Programmed(Loop):
             await self._ask(name)
             return None
         service = self._services.get(name, namespace)
-        if service is None or service.metadata.deletion_timestamp or service.proxied_elsewhere:
-            self._barriers.pop(key, None)
-            self._open.discard(key)
-            if service is not None and condition_of(service):
+        if service is not None and not service.metadata.deletion_timestamp:
+            if not service.proxied_elsewhere:
+                return await self._evaluate(key, service)
+            if condition_of(service):
                 await self._patch(service, {"type": PROGRAMMED, "$patch": "delete"})
-            return None
-        return await self._evaluate(key, service)
+        self._barriers.pop(key, None)
+        self._open.discard(key)
+        return None
 
     async def _evaluate(self, key: str, service: Service) -> float | None:
         self._open.add(key)

@@ -332,6 +332,22 @@ def test_a_service_that_is_made_again_under_its_name_is_another_one() -> None:
     play(scenario)
 
 
+def test_a_service_on_its_way_out_is_left_alone() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.node("a")
+        await scene.report("a")
+        await scene.web()
+        await scene.report("a", services=await scene.wanted())
+        kept = {"metadata": {"finalizers": ["example.com/x"]}}
+        await scene.client.patch(SERVICE, "web", kept, "default")
+        going = await scene.client.delete(SERVICE, "web", "default")
+        await scene.report("a", services=revision(going), refusals=(refusal("taken by nginx"),))
+        await asyncio.sleep(PATIENCE * 2)
+        assert await scene.says() == ("True", "1/1 nodes", 1)
+
+    play(scenario)
+
+
 def test_an_api_alone_keeps_neither_condition_nor_generation() -> None:
     async def scenario(scene: Scene) -> None:
         await scene.node("a")
