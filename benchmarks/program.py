@@ -48,7 +48,7 @@ from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable
 from pierhead.wire.netlink import Protocol
 from pierhead.wire.nftables import delete
 
-LOADS = ((10_000, 10, 7, "full-load"), (1_000, 250, 3, ""), (50_000, 2, 3, ""))
+LOADS = ((10_000, 10, 5, "full-load"), (1_000, 250, 3, ""), (50_000, 2, 2, ""))
 """Services, endpoints of each, rounds, and a name where it is not made of these."""
 CHANGES = 1_000
 ASKED = 20
