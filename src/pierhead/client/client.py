@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -14,7 +14,7 @@ from pierhead.api.kind import Kind
 from pierhead.api.kinds import POD
 from pierhead.api.network import Network
 from pierhead.client.transport import Response, Transport
-from pierhead.errors import ApiError
+from pierhead.errors import ApiError, not_found
 
 T = TypeVar("T")
 
@@ -68,16 +68,16 @@ class Client:
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Tree:
         """Raises: ApiError 404."""
-        return await self._call("GET", kind.path(namespace, name))
+        return await self._call("GET", _of(kind, namespace, name))
 
     async def list(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> Listing:
         """A whole collection; an empty namespace means all of them. Selectors as kubectl writes them."""
-        found = await self._call("GET", kind.path(namespace) + _query(labelSelector=labels, fieldSelector=fields))
+        found = await self._call("GET", _all(kind, namespace) + _query(labelSelector=labels, fieldSelector=fields))
         return Listing(found.get("items") or [], found["metadata"]["resourceVersion"])
 
     async def collection(self, kind: Kind, namespace: str = "") -> bytes:
         """A whole collection as the server wrote it, for who decodes it himself."""
-        return (await self._send("GET", kind.path(namespace))).body
+        return (await self._send("GET", _all(kind, namespace))).body
 
     async def create(self, kind: Kind, obj: Tree) -> Tree:
         """Returns the object as stored. Its namespace is taken from its metadata.
@@ -85,7 +85,7 @@ class Client:
         Raises:
             ApiError: 409 AlreadyExists, 422 Invalid, 403 when the namespace is being deleted, 404 when it does not exist.
         """
-        return await self._call("POST", kind.path(obj["metadata"].get("namespace", "")), obj)
+        return await self._call("POST", _all(kind, obj["metadata"].get("namespace", "")), obj)
 
     async def bind(self, name: str, namespace: str, node: str, *, uid: str = "") -> None:
         """Gives a pod to a node, once and for all; ``uid``: only if it still is that one.
@@ -99,7 +99,7 @@ class Client:
             "metadata": {"name": name, "namespace": namespace} | ({"uid": uid} if uid else {}),
             "target": {"kind": "Node", "apiVersion": "v1", "name": node},
         }
-        await self._call("POST", POD.path(namespace, name, "binding"), body)
+        await self._call("POST", _of(POD, namespace, name, "binding"), body)
 
     async def update(self, kind: Kind, obj: Tree, subresource: str = "") -> Tree:
         """Replaces the object (or its ``status``).
@@ -108,7 +108,7 @@ class Client:
             ApiError: 404; 409 Conflict when the object is no longer at ``metadata.resourceVersion``.
         """
         found = obj["metadata"]
-        return await self._call("PUT", kind.path(found.get("namespace", ""), found["name"], subresource), obj)
+        return await self._call("PUT", _of(kind, found.get("namespace", ""), found["name"], subresource), obj)
 
     async def update_status(self, kind: Kind, obj: Tree) -> Tree:
         """Replaces the object's status and nothing else. Raises as ``update``."""
@@ -118,7 +118,7 @@ class Client:
         self, kind: Kind, name: str, patch: Any, namespace: str = "", *, subresource: str = "", how: PatchType = "merge"
     ) -> Tree:
         """Changes what the patch names. Raises: ApiError 404, 409, 422."""
-        return await self._call("PATCH", kind.path(namespace, name, subresource), patch, _PATCHES[how])
+        return await self._call("PATCH", _of(kind, namespace, name, subresource), patch, _PATCHES[how])
 
     async def delete(
         self,
@@ -144,11 +144,11 @@ class Client:
             options["gracePeriodSeconds"] = grace
         if propagation:
             options["propagationPolicy"] = propagation
-        return await self._call("DELETE", kind.path(namespace, name), options)
+        return await self._call("DELETE", _of(kind, namespace, name), options)
 
     async def delete_all(self, kind: Kind, namespace: str) -> None:
         """Begins to delete every object of a kind in a namespace."""
-        await self._call("DELETE", kind.path(namespace))
+        await self._call("DELETE", _all(kind, namespace))
 
     @asynccontextmanager
     async def watch(
@@ -160,7 +160,7 @@ class Client:
             ApiError: 410 when the server no longer knows that revision, at the start or on the way.
         """
         query = _query(watch="1", allowWatchBookmarks="1", resourceVersion=revision, timeoutSeconds=timeout or "")
-        async with self._transport.stream("GET", kind.path(namespace) + query, headers=self._headers) as stream:
+        async with self._transport.stream("GET", _all(kind, namespace) + query, headers=self._headers) as stream:
             if stream.status >= 300:
                 raise _error(stream.status, b"".join([chunk async for chunk in stream.chunks]))
             yield _events(stream.chunks)
@@ -203,6 +203,25 @@ def read(decode: Callable[[bytes], T], body: bytes | msgspec.Raw) -> T:
         return decode(body)
     except msgspec.MsgspecError as error:
         raise ApiError(502, "", f"the server's answer cannot be read: {error}") from error  # which may hold secrets
+
+
+def _all(kind: Kind, namespace: str) -> str:
+    return kind.path(_segment(namespace))
+
+
+def _of(kind: Kind, namespace: str, name: str, subresource: str = "") -> str:
+    """
+    Raises:
+        ApiError: 404: without a name it would be the path of all of them.
+    """
+    if not name:
+        raise not_found(name, kind.plural, kind.group)
+    return kind.path(_segment(namespace), _segment(name), subresource)
+
+
+def _segment(text: str) -> str:
+    """One segment of a path, whatever is in it: what somebody typed leads to nothing else than what is called so."""
+    return quote(text, safe=":") if text.strip(".") else text.replace(".", "%2E")
 
 
 def _query(**found: object) -> str:

@@ -44,6 +44,30 @@ def test_an_object_is_created_read_changed_and_deleted() -> None:
     on_server(scenario)
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/", "a?dryRun=All", "a#", "%61", "ä", "a b"])
+def test_no_name_leads_to_anything_else_than_what_is_called_so(name: str) -> None:
+    """An empty one would be all of them."""
+
+    async def scenario(found: Inside) -> None:
+        client = found.client
+        await client.create(CONFIG_MAP, config_map("a"))
+        asked = (
+            client.get(CONFIG_MAP, name, "default"),
+            client.patch(CONFIG_MAP, name, {"data": {"k": "2"}}, "default"),
+            client.delete(CONFIG_MAP, name, "default"),
+            client.get(NAMESPACE, name),
+        )
+        for each in asked:
+            with pytest.raises(ApiError) as refused:
+                await each
+            assert (refused.value.code, refused.value.reason) == (404, "NotFound")
+        assert not name or (await client.list(CONFIG_MAP, name)).items == []
+        (left,) = (await client.list(CONFIG_MAP, "default")).items
+        assert "data" not in left
+
+    on_server(scenario)
+
+
 def test_the_server_tells_what_network_the_region_stands_on() -> None:
     async def scenario(found: Inside) -> None:
         assert await found.client.network() == network()
