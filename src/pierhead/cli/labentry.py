@@ -8,17 +8,18 @@ import signal
 from pathlib import Path
 from typing import NoReturn
 
-from pierhead.api.kinds import POD
-from pierhead.cli import connection
-from pierhead.client.client import Client
-from pierhead.errors import ApiError, KernelError, UsageError
+from pierhead.errors import KernelError, UsageError
 from pierhead.region import labdirectory, seclusion
 
 
 def directory_of(data_dir: Path | None) -> Path:
     """Where the lab is that is meant, if there is one."""
-    beside = [path.parent for path in connection.named() if os.access(path.parent / labdirectory.RECORD, os.F_OK)]
-    return (data_dir or next(iter(beside), labdirectory.default())).absolute()
+    if data_dir:
+        return data_dir.absolute()
+    from pierhead.cli import connection
+
+    beside = (path.parent for path in connection.named() if os.access(path.parent / labdirectory.RECORD, os.F_OK))
+    return next(beside, labdirectory.default()).absolute()
 
 
 def execute(data_dir: Path, where: str, namespace: str, command: tuple[str, ...]) -> NoReturn:
@@ -30,7 +31,9 @@ def execute(data_dir: Path, where: str, namespace: str, command: tuple[str, ...]
     first = labdirectory.first_of(data_dir)
     file = labdirectory.host_file(data_dir, where)
     if where not in labdirectory.hosts(data_dir):
-        file = _pod_file(data_dir, where.removeprefix("pod/"), namespace)
+        from pierhead.cli import labpods
+
+        file = labpods.find(data_dir, where.removeprefix("pod/"), namespace)
     try:
         seclusion.enter(first, file)
     except (KernelError, OSError) as error:
@@ -54,26 +57,3 @@ def end(data_dir: Path) -> None:
     except OSError as error:
         raise UsageError(f"cannot end the lab: {error.strerror}", "run this as the account that runs it") from error
     select.select([process], [], [])
-
-
-def _pod_file(data_dir: Path, name: str, namespace: str) -> Path:
-    """Raises: UsageError: there is no such pod, or it has no network now."""
-    found: list[Path] = []
-
-    async def ask(client: Client) -> None:
-        try:
-            pod = await client.get(POD, name, namespace)
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            others = (await client.list(POD, namespace)).items
-            names = ", ".join([*labdirectory.hosts(data_dir), *(pod["metadata"]["name"] for pod in others)])
-            raise UsageError(
-                f'there is no node or pod "{name}"', f"in namespace {namespace} there are: {names}"
-            ) from error
-        found.append(labdirectory.pod_file(data_dir, pod["spec"].get("nodeName", ""), pod["metadata"]["uid"]))
-
-    connection.run(data_dir / "kubeconfig", "pierhead-lab", ask)
-    if not found[0].is_file():
-        raise UsageError(f"pod {name} does not run", f"see: kubectl --namespace {namespace} get pod {name}")
-    return found[0]
