@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
 from pierhead import __version__
 from pierhead.cli.fip import fip
+from pierhead.cli.folder import Folder
 from pierhead.cli.lab import lab
 from pierhead.cli.register import register, unregister
 from pierhead.cli.trace import trace
 from pierhead.errors import UsageError
-
-
-class Folder(click.Path):
-    """A directory; an empty text, most often a variable that is not set, would be the one we are in."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            raise UsageError("--data-dir names no directory", "write one: --data-dir DIR, or leave the option out")
-        return super().convert(value, param, ctx)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-DATA_DIR = click.option(
+from pierhead.cli.folder import Folder
+
+RUNNING = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
-    help="The lab's own, as `up` has one.  [default: that of $KUBECONFIG, then $XDG_STATE_HOME/pierhead-lab; for root"
-    " /var/lib/pierhead-lab]",
+    type=Folder(path_type=Path),
+    help="The one given to `lab up`.  [default: that of $KUBECONFIG, else as for `lab up`]",
 )
 
 
@@ -29,7 +30,11 @@ def lab(context: click.Context) -> None:
     "--listen", default="127.0.0.1:6443", show_default=True, metavar="HOST:PORT", help="Port 0 picks a free one."
 )
 @click.option("--allow-root-pods", is_flag=True, help="As root: pods may ask for runAsUser 0; else they run as nobody.")
-@DATA_DIR
+@click.option(
+    "--data-dir",
+    type=Folder(path_type=Path),
+    help="State, credentials, logs of pods.  [default: $XDG_STATE_HOME/pierhead-lab; for root /var/lib/pierhead-lab]",
+)
 def up(*, nodes: int | None, zones: str | None, listen: str, allow_root_pods: bool, data_dir: Path | None) -> None:
     """Run a lab, until Ctrl-C."""
     from pierhead.cli import labs
@@ -39,7 +44,7 @@ def up(*, nodes: int | None, zones: str | None, listen: str, allow_root_pods: bo
 
 @lab.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--namespace", "-n", default="default", show_default=True, help="The pod's.")
-@DATA_DIR
+@RUNNING
 @click.argument("where", metavar="NODE|POD|outside")
 @click.argument("command", metavar="COMMAND…", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(*, namespace: str, data_dir: Path | None, where: str, command: tuple[str, ...]) -> None:
@@ -50,7 +55,7 @@ def execute(*, namespace: str, data_dir: Path | None, where: str, command: tuple
 
 
 @lab.command()
-@DATA_DIR
+@RUNNING
 def down(*, data_dir: Path | None) -> None:
     """End a lab that runs elsewhere, as Ctrl-C would there."""
     from pierhead.cli import labentry

@@ -14,7 +14,7 @@ from pierhead.cli import up as region_up
 from pierhead.errors import UsageError
 from pierhead.node import fabric
 from pierhead.region import lab, labdirectory, machine, seclusion
-from pierhead.region.listening import listen
+from pierhead.region.listening import is_wildcard, listen
 from pierhead.region.placement import numbered
 from pierhead.region.region import Ready, run_region
 from pierhead.region.settings import Settings
@@ -27,6 +27,10 @@ def settings(
 ) -> Settings:
     """Raises: UsageError: an option cannot be followed."""
     host, port = region_up.parse_listen(listen)
+    if is_wildcard(host):
+        raise UsageError(
+            "a lab's API listens at one address", "write one of this machine's, such as --listen 127.0.0.1:6443"
+        )
     where = (data_dir or labdirectory.default()).absolute()
     network = lab.network((4, 6) if machine.has_ipv6() else (4,))
     return Settings(where, host, port, network, zones=spread(nodes, zones), root_pods=allow_root_pods)

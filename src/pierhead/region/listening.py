@@ -22,7 +22,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        both = family == socket.AF_INET6 and _is_wildcard(host) and socket.has_dualstack_ipv6()
+        both = family == socket.AF_INET6 and is_wildcard(host) and socket.has_dualstack_ipv6()
         return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
     except OSError as error:
         hints = {
@@ -43,13 +43,13 @@ def doors(settings: Settings, first: socket.socket | None = None) -> Iterator[so
     """
     first = first or listen(settings.host, settings.port)
     yield first
-    for address in () if _is_wildcard(settings.host) else settings.network.machine_addresses:
+    for address in () if is_wildcard(settings.host) else settings.network.machine_addresses:
         yield listen(address, first.getsockname()[1])
 
 
 def url(host: str, listener: socket.socket) -> str:
     """Where clients on this machine find the API: behind a wildcard at the loopback address, which does not change."""
-    if _is_wildcard(host):
+    if is_wildcard(host):
         host = "::1" if ":" in host else "127.0.0.1"
     shown = f"[{host}]" if ":" in host else host
     return f"https://{shown}:{listener.getsockname()[1]}"
@@ -76,13 +76,14 @@ def names(settings: Settings) -> list[str]:
     service = ["kubernetes", "default", "svc", "cluster", "local"]
     inside = [".".join(service[:count]) for count in (1, 2, 3, 5)]
     outside = [settings.host]
-    if _is_wildcard(settings.host):
+    if is_wildcard(settings.host):
         outside = ["::1", *map(str, machine.addresses()), socket.gethostname().lower()]
     first = str(settings.network.service_ranges[0][1])
     return ["127.0.0.1", "localhost", first, *inside, *outside, *settings.network.machine_addresses]
 
 
-def _is_wildcard(host: str) -> bool:
+def is_wildcard(host: str) -> bool:
+    """Whether it stands for every address there is."""
     try:
         return ip_address(host).is_unspecified
     except ValueError:

@@ -1,10 +1,10 @@
-"""Which nodes `pierhead lab up` is asked for."""
+"""What `pierhead lab up` is asked for."""
 
 from __future__ import annotations
 
 import pytest
 
-from pierhead.cli.labs import spread
+from pierhead.cli.labs import settings, spread
 from pierhead.errors import UsageError
 
 
@@ -36,3 +36,9 @@ def test_nodes_are_put_into_zones_in_turn(nodes: int | None, zones: str | None, 
 def test_others_are_refused(nodes: int | None, zones: str | None, line: str) -> None:
     with pytest.raises(UsageError, match=line):
         spread(nodes, zones)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:6443", "[::]:0"])
+def test_its_api_is_at_an_address(listen: str) -> None:
+    with pytest.raises(UsageError, match="listens at one address"):
+        settings(None, None, None, listen, allow_root_pods=False)
