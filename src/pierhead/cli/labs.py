@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -59,6 +60,7 @@ def run(settings: Settings) -> None:
         OSError: nobody can be told that it did, and it has ended.
     """
     began = time.clock_gettime(time.CLOCK_BOOTTIME) - machine.process_age()
+    _refuse_second(settings.data_dir)
     opened = listen(settings.host, settings.port)  # before we leave the network in which it is to be found
     first = seclusion.seclude()
     with ExitStack() as stack:
@@ -68,6 +70,16 @@ def run(settings: Settings) -> None:
             return greeting(settings, ready, time.clock_gettime(time.CLOCK_BOOTTIME) - began)
 
         region_up.serve(partial(run_region, settings, lay=lab.laid, opened=opened), told)
+
+
+def _refuse_second(data_dir: Path) -> None:
+    """From inside one would know the number of the other by another name."""
+    with suppress(OSError):
+        if first := labdirectory.running(data_dir):
+            raise UsageError(
+                f"a lab runs in {data_dir}, process {first}",
+                f"end it with: pierhead lab down --data-dir {shlex.quote(str(data_dir))}; or choose another --data-dir",
+            )
 
 
 def greeting(settings: Settings, ready: Ready, seconds: float) -> list[str]:

@@ -46,17 +46,25 @@ def recorded(data_dir: Path, first: int) -> Iterator[None]:
         yield
 
 
+def running(data_dir: Path) -> int | None:
+    """The number of the first process of the lab that runs there; None: none does.
+
+    Raises:
+        OSError: this account may not know.
+    """
+    with suppress(FileNotFoundError), (data_dir / RECORD).open() as file:
+        return _number(file)
+    return None
+
+
 def first_of(data_dir: Path) -> int:
-    """The number of the first process of the lab that runs there.
+    """As `running`.
 
     Raises:
         UsageError: none does, or this account may not know.
     """
     try:
-        with (data_dir / RECORD).open() as file:
-            first = _number(file)
-    except FileNotFoundError:
-        first = None
+        first = running(data_dir)
     except OSError as error:
         raise UsageError(f"cannot read {data_dir}: {error.strerror}", "be the account that runs the lab") from error
     if first is None:

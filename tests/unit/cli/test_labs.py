@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from pierhead.cli.labs import settings, spread
+from pierhead.cli.labs import run, settings, spread
 from pierhead.errors import UsageError
+from pierhead.region.labdirectory import recorded
 
 
 @pytest.mark.parametrize(
@@ -42,3 +46,9 @@ def test_others_are_refused(nodes: int | None, zones: str | None, line: str) -> 
 def test_its_api_is_at_an_address(listen: str) -> None:
     with pytest.raises(UsageError, match="listens at one address"):
         settings(None, None, None, listen, allow_root_pods=False)
+
+
+def test_a_second_one_in_the_same_directory_is_told_of_the_first(tmp_path: Path) -> None:
+    """With the number by which it is known here: inside it is another."""
+    with recorded(tmp_path, os.getpid()), pytest.raises(UsageError, match=rf"a lab runs in .*, process {os.getpid()}"):
+        run(settings(tmp_path, None, None, "127.0.0.1:0", allow_root_pods=False))
