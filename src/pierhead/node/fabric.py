@@ -6,7 +6,7 @@ Every namespace is a host with one address of each family; the bridge's own is w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_interface, ip_network
 from typing import Final
 
 import msgspec
@@ -73,9 +73,13 @@ def outside(every: Sequence[Range]) -> Port:
 
 
 def peers(pods: Sequence[Range], count: int, version: int) -> tuple[Range, ...]:
-    """Who of one family is no stranger to a node: the pods and the other nodes of so many, and the lab itself, which probes."""
-    hosts = [ROOT, *map(node, range(count))]
-    return (*(found for found in pods if found.version == version), *(ip_network(host[version]) for host in hosts))
+    """Who of one family is no stranger to a node: the pods and the other nodes of so many, and the lab itself, which probes. In few
+    ranges, because all of them stand in one rule."""
+    hosts = [ip_network(host[version]) for host in (ROOT, *map(node, range(count)))]
+    every = [*(found for found in pods if found.version == version), *hosts]
+    four = collapse_addresses(found for found in every if isinstance(found, IPv4Network))
+    six = collapse_addresses(found for found in every if isinstance(found, IPv6Network))
+    return (*four, *six)
 
 
 def build(root: Netlink, pods: Sequence[Sequence[Range]]) -> int:

@@ -61,6 +61,13 @@ def test_pods_nodes_and_the_lab_are_no_strangers_and_the_host_outside_is_one() -
         assert not any(fabric.STRANGER[version] in peer or fabric.node(3)[version] in peer for peer in known)
 
 
+@given(COUNTS)
+def test_however_many_they_are_few_ranges_say_who_they_are(count: int) -> None:
+    known = fabric.peers((ip_network("10.244.0.0/16"),), count, 4)
+    assert len(known) <= 20
+    assert sum(found.num_addresses for found in known) == 2**16 + 1 + count
+
+
 def test_a_machine_without_ipv6_has_a_lab_without_it() -> None:
     network = lab.network((4,))
     pods = {node.name: node.pod_ranges for node in numbered(network, "ab")}
