@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
 from typing import Any
@@ -16,6 +17,7 @@ from forwarded import NODE, VIP, cluster_ip, endpoint, pod, service, slice_of, t
 from inkernel import InKernel, in_kernel
 from namespaces import Namespace
 from pierhead.dataplane.nftables import Nftables
+from pierhead.dataplane.ruleset_watch import RulesetWatch
 from pierhead.forwarding.diff import whole
 from pierhead.forwarding.nftlayout import Ground
 from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable, Frontend, PortKey, Rule, ServiceName
@@ -24,6 +26,7 @@ from pierhead.wire.nftables import Family
 TCP, UDP = to(cluster_ip()), to(cluster_ip(), protocol="UDP")
 DNS = [{"name": "dns", "port": 8080, "protocol": "UDP"}]
 STICKY = {"sessionAffinity": "ClientIP"}
+SIX = Ground(Family.IP6, "uid", ("fd00:100::11",), (ip_network("fd00:10:96::/112"),), (ip_network("fd00:10:244::/48"),))
 
 
 def web(*numbers: int, **spec: Any) -> tuple[Object, ...]:
@@ -85,6 +88,33 @@ def test_a_client_sticks_over_all_frontends_until_its_endpoint_goes(namespace: N
         assert moved in names(*others)
         await world.hold(*web(11, 12, 13, type="NodePort", ports=ports, externalIPs=[VIP]))
         assert await world.outcomes(TCP) == names(11, 12, 13)
+
+    play(namespace, scenario)
+
+
+def test_an_open_connection_outlives_that_its_client_is_no_longer_welcome(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        there = {"type": "LoadBalancer", "ingress": [VIP]}
+        await world.hold(*web(11, **there))
+        talk = await world.talk(to(VIP, source=pod(20)))
+        assert await talk.ask() == "11:9376"
+        await world.hold(*web(11, loadBalancerSourceRanges=["192.0.2.0/24"], **there))
+        assert await world.outcomes(to(VIP, source=pod(20))) == {"dropped"}
+        assert await talk.ask() == "11:9376"
+        await talk.close()
+
+    play(namespace, scenario)
+
+
+def test_no_packet_leaves_with_our_mark_on_it(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        await world.hold(*web(11))
+        hook = "type filter hook postrouting priority 200;"
+        namespace.nft(f"table ip foreign {{ chain c {{ {hook} ct status dnat counter; meta mark != 0 counter; }}; }}")
+        assert await world.outcomes(TCP) == names(11)
+        translated, marked = re.findall(r"counter packets (\d+)", namespace.nft("list", "table", "ip", "foreign"))
+        assert int(translated) > 0
+        assert int(marked) == 0
 
     play(namespace, scenario)
 
@@ -187,4 +217,17 @@ def test_connections_are_counted_for_each_endpoint(namespace: Namespace) -> None
     play(namespace, scenario)
 
 
-SIX = Ground(Family.IP6, "uid", ("fd00:100::11",), (ip_network("fd00:10:96::/112"),), (ip_network("fd00:10:244::/48"),))
+def test_of_the_tables_of_both_families_those_that_somebody_changed_are_named(namespace: Namespace) -> None:
+    async def scene() -> None:
+        watch = RulesetWatch(namespace.socket())
+        dataplane = Nftables([GROUND, SIX], namespace.open(), watch)
+        await dataplane.commit(whole(ForwardingTable()))
+        disturbed = asyncio.create_task(dataplane.disturbed())
+        await asyncio.sleep(0)  # it listens
+        namespace.nft("flush chain ip6 pierhead services")
+        async with asyncio.timeout(5):
+            found = await disturbed
+        assert (found.program, found.where) == ("nft", "table ip6 pierhead")
+        await dataplane.close()
+
+    asyncio.run(scene())

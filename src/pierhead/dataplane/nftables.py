@@ -98,8 +98,8 @@ class Nftables:
         try:
             while True:
                 for found in reversed(await self._heard()):
-                    if self._concerns(found) or (not found.complete and await self._harmed()):
-                        return Stranger(found.program, found.pid, self._places)
+                    if touched := await self._touched(found):
+                        return Stranger(found.program, found.pid, ", ".join(map(str, touched)))
         except KernelError as error:
             raise OSError(error.errno or errno.EIO, str(error)) from error
 
@@ -115,8 +115,12 @@ class Nftables:
         await self._watch.wait()
         return self._watch.read()
 
-    def _concerns(self, found: Commit) -> bool:
-        return not found.tables.isdisjoint(replace(table, comment="") for table in self._tables)
+    async def _touched(self, found: Commit) -> Sequence[Table]:
+        """Our tables that somebody changed; any of them where his notices were lost and something is not as it was."""
+        touched = [table for table in self._tables if replace(table, comment="") in found.tables]
+        if not touched and not found.complete and await self._harmed():
+            return [compiler.layout.table for compiler in self._compilers]
+        return touched
 
     async def _harmed(self) -> bool:
         """What only a look at all of it shows, and between two commits."""
@@ -128,10 +132,6 @@ class Nftables:
         for compiler in self._compilers:
             yield compiler.layout.table
             yield from compiler.layout.beside
-
-    @property
-    def _places(self) -> str:
-        return ", ".join(str(compiler.layout.table) for compiler in self._compilers)
 
     async def close(self) -> None:
         if self._watch is not None:
