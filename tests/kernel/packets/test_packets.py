@@ -69,5 +69,20 @@ def _six(found: re.Match[str]) -> str:
     return f"[{like}]{port}" if port else like
 
 
+def test_an_open_connection_outlives_that_its_client_is_no_longer_welcome(recorded: Recorded) -> None:
+    there = next(scenario for scenario in SCENARIOS if scenario["id"] == "loadbalancer-2f2a")["objects"]
+    (service,), (endpoints,) = there["services"], there["endpointslices"]
+    objects = {"services": [service], "endpointslices": [endpoints | {"endpoints": endpoints["endpoints"][:1]}]}
+    closed = service | {"spec": service["spec"] | {"loadBalancerSourceRanges": ["192.168.100.100/32"]}}
+    client = {"from": "outside2", "to": "203.0.113.10:80", "protocol": "TCP"}
+    answered = {"outcome": "answered", "order": ["pod-a2:8080"], "sent": 2, "answered": 2}
+    steps = [
+        {"probe": client | {"connection": "c", "open": True}, "result": {"outcome": "answered"}},
+        {"change": {"apply": [closed]}, "probe": client | {"times": 1}, "result": {"outcome": "timeout"}},
+        {"probe": {"connection": "c", "times": 2}, "result": answered},
+    ]
+    assert recorded.runner.run(Player(recorded.network, {"objects": objects, "steps": steps}).play()) == []
+
+
 def test_every_open_scenario_exists() -> None:
     assert OPEN.keys() <= {scenario["id"] for scenario in SCENARIOS}
