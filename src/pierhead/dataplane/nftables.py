@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -36,6 +37,8 @@ from pierhead.wire.listing import (
 )
 from pierhead.wire.netlink import Message
 from pierhead.wire.nftables import Chain, Family, Set, Table, delete, delete_elements, flush
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +89,7 @@ class Nftables:
         try:
             async with self._turn:
                 if len(changes) > INLINE or any(map(_of_flows, changes)):
-                    await asyncio.to_thread(self._commit, changes)
+                    await _apart(partial(self._commit, changes))
                 else:
                     self._commit(changes)
         except KernelError as error:
@@ -125,7 +128,7 @@ class Nftables:
     async def _harmed(self) -> bool:
         """What only a look at all of it shows, and between two commits."""
         async with self._turn:
-            return self._generation != self._ask() and await asyncio.to_thread(self._altered)
+            return self._generation != self._ask() and await _apart(self._altered)
 
     @property
     def _tables(self) -> Iterator[Table]:
@@ -304,6 +307,16 @@ class Nftables:
             return self._netlink.request(message)
         except ObjectMissing:
             return []
+
+
+async def _apart(work: Callable[[], T]) -> T:
+    """In a thread. Who is cancelled waits for it all the same: it has the socket, which is closed next."""
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def _of_flows(change: Change) -> bool:

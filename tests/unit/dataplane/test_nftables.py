@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -104,3 +105,33 @@ def test_the_collector_has_nothing_to_walk_in_endpoints() -> None:
     assert not any(
         map(gc.is_tracked, (endpoint, backends, SetBackends(key(1), backends), Rule(key(1), "cluster", "Cluster")))
     )
+
+
+class Slow(Noted):
+    """One that takes a load no sooner than it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loading, self.may = threading.Event(), threading.Event()
+
+    def transact(self, messages: Sequence[Message], *, generation: int | None = None) -> None:
+        self.loading.set()
+        assert self.may.wait(10)
+        super().transact(messages, generation=generation)
+
+
+def test_who_is_cancelled_while_a_load_is_under_way_leaves_no_one_at_the_socket() -> None:
+    async def scenario() -> None:
+        slow = Slow()
+        load = asyncio.create_task(Nftables([GROUND], slow).commit(whole(table(100))))
+        await asyncio.to_thread(slow.loading.wait, 10)
+        load.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not load.done()
+        slow.may.set()
+        with pytest.raises(asyncio.CancelledError):
+            await load
+        assert len(slow.transactions) == 1
+
+    asyncio.run(scenario())
