@@ -7,10 +7,12 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import TypeAlias
 
+NO_SUBNET = 0x80000000 | 0x0200
+"""RTF_LOCAL: an address of the machine's own; RTF_REJECT: nobody is there."""
 Address: TypeAlias = IPv4Address | IPv6Address
 
 
@@ -62,11 +64,25 @@ def _source(towards: str, family: socket.AddressFamily) -> str:
         return str(ip_address(found.getsockname()[0]))
 
 
-def subnets(table: Path = Path("/proc/net/route")) -> tuple[IPv4Network, ...]:
-    """The IPv4 subnets this machine is part of: its routes without a gateway. Empty where there is no such table."""
+def subnets(
+    table: Path = Path("/proc/net/route"), table_6: Path = Path("/proc/net/ipv6_route")
+) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The subnets this machine is part of: its routes without a gateway, link-local and multicast ones left out. Empty where there are
+    no such tables."""
     rows = [line.split() for line in _lines(table)[1:]]
-    found = [IPv4Network((_address(row[1]), str(_address(row[7])))) for row in rows if row[2] == "00000000"]
+    found: list[IPv4Network | IPv6Network] = [
+        IPv4Network((_address(row[1]), str(_address(row[7])))) for row in rows if row[2] == "00000000"
+    ]
+    found += _subnets_6(table_6)
     return tuple(net for net in dict.fromkeys(found) if net.prefixlen)
+
+
+def _subnets_6(table: Path) -> Iterator[IPv6Network]:
+    """Lines of destination, prefix, source, prefix, gateway, metric, users, uses, flags and interface, in hexadecimal."""
+    for to, prefix, _, _, gateway, _, _, _, flags, _ in map(str.split, _lines(table)):
+        found = IPv6Network((bytes.fromhex(to), int(prefix, 16)))
+        if not (int(gateway, 16) or int(flags, 16) & NO_SUBNET or found.is_link_local or found.is_multicast):
+            yield found
 
 
 def _address(text: str) -> IPv4Address:

@@ -80,7 +80,7 @@ def choose(
     else:
         network = Network(
             "loopback", services or (LOOPBACK_SERVICES,), pods or (LOOPBACK_PODS,), floating or (LOOPBACK_FLOATING,),
-            endpoints or (LOOPBACK, *subnets), region=region,
+            endpoints or (LOOPBACK, *(found for found in subnets if found.version == 4)), region=region,
         )  # fmt: skip
     _check_counts(network)
     _check_sizes(network)
@@ -195,7 +195,7 @@ def _in_namespaces(
 
 def _beside_the_link(subnets: Iterable[Range]) -> Iterator[Range]:
     """A killed run may have left its link on the machine."""
-    return (found for found in subnets if ip_address(NODE[4]) not in found)
+    return (found for found in subnets if ip_address(NODE[found.version]) not in found)
 
 
 def _check_namespace(network: Network) -> None:

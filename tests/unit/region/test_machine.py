@@ -16,12 +16,25 @@ eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
 def test_subnets_are_the_routes_without_a_gateway(tmp_path: Path) -> None:
     table = tmp_path / "route"
     table.write_text(TABLE)
-    assert [str(found) for found in machine.subnets(table)] == ["192.0.2.0/24"]
+    table_6 = tmp_path / "ipv6_route"
+    table_6.write_text(TABLE_6)
+    assert [str(found) for found in machine.subnets(table, table_6)] == ["192.0.2.0/24", "2001:db8::/64"]
 
 
 def test_no_table_means_no_subnets(tmp_path: Path) -> None:
-    assert machine.subnets(tmp_path / "none") == ()
+    assert machine.subnets(tmp_path / "none", tmp_path / "none") == ()
 
+
+ANY = "00000000000000000000000000000000"
+TABLE_6 = f"""\
+20010db8000000000000000000000000 40 {ANY} 00 {ANY} 00000100 00000001 00000000 00000001     eth0
+20010db8000000000000000000000007 80 {ANY} 00 {ANY} 00000000 00000004 00000000 80200001     eth0
+20010db8000100000000000000000000 30 {ANY} 00 20010db8000000000000000000000001 00000400 00000003 00000000 00000003     eth0
+fe800000000000000000000000000000 40 {ANY} 00 {ANY} 00000100 00000002 00000000 00000001     eth0
+ff000000000000000000000000000000 08 {ANY} 00 {ANY} 00000100 00000004 00000000 00000001     eth0
+{ANY} 00 {ANY} 00 20010db8000000000000000000000001 00000400 00000003 00000000 00000003     eth0
+{ANY} 00 {ANY} 00 {ANY} ffffffff 00000001 00000000 00200200       lo
+"""
 
 TRIE = """\
 Main:
