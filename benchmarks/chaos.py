@@ -13,10 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from benchmarks import Figure, traffic
 from benchmarks.changes import Changes
@@ -41,6 +41,8 @@ STAYING, COMING = 4, 60
 ELSEWHERE = "198.18.0.0/16"
 ENDPOINTS = 10
 LONG, PATIENCE = 200.0, 60.0
+FLOATING = "10.98.0.1"
+OURS = "/apis/pierhead.dev/v1"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 STRANGER = "stranger"
 AGAIN = "killed and started again, to programmed"
@@ -61,6 +63,10 @@ class Extent(NamedTuple):
 FULL = Extent(new=50_000, kept=200, changes=10_000, services=10_000)
 
 
+Report: TypeAlias = Sequence[traffic.Traffic]
+"""To each address."""
+
+
 def run(extent: Extent = FULL) -> Iterator[Figure]:
     if os.geteuid() != 0:
         print("chaos: not measured, only root can", file=sys.stderr)
@@ -72,18 +78,36 @@ def measure(directory: Path, extent: Extent) -> None:
     with beside(directory):
         port = free_port()
         region = ready(up(directory, port), directory / "region", port)
-        address = prepare(region)
-        with (
-            traffic.going("kept", address, PORT, pause=100_000, clients=extent.kept, seconds=LONG) as kept,
-            traffic.going("new", address, PORT, pause=5_000, clients=16, seconds=LONG, least=extent.new) as new,
-        ):
+        with asking(prepare(region), extent) as ended:
             region = change(region, extent.changes)
             fill(region, extent.services)
             name = f"{AGAIN}, at {extent.services:,} Services of {ENDPOINTS} endpoints"
             region = die(region, extent.services * ENDPOINTS + STAYING, name)
-            connected = new()
-            report(extent.kept, kept(), connected)
+            report(extent.kept, *ended())
         stop(region.process)
+
+
+@contextmanager
+def asking(addresses: Sequence[str], extent: Extent) -> Iterator[Callable[[], tuple[Report, Report]]]:
+    """New and kept connections to all of these, until what this gives is called."""
+    share = len(addresses)
+    with ExitStack() as stack:
+
+        def going(
+            kind: traffic.Kind, *, pause: int, clients: int, least: int = 0
+        ) -> list[Callable[[], traffic.Traffic]]:
+            return [
+                stack.enter_context(
+                    traffic.going(
+                        kind, address, PORT, pause=pause, clients=clients // share, least=least // share, seconds=LONG
+                    )
+                )
+                for address in addresses
+            ]
+
+        new = going("new", pause=5_000, clients=16, least=extent.new)
+        kept = going("kept", pause=100_000, clients=extent.kept)
+        yield lambda: ([ended() for ended in new], [ended() for ended in kept])
 
 
 def change(region: Region, changes: int) -> Region:
@@ -127,18 +151,25 @@ def up(directory: Path, port: int) -> subprocess.Popen[str]:
     return start(directory / "region", port, "--network", "namespace", "--endpoint-cidrs", ELSEWHERE)
 
 
-def prepare(region: Region) -> str:
-    """Pods and their Service, which answers; its address."""
+def prepare(region: Region) -> Sequence[str]:
+    """Pods and their Service, which answers: its cluster IP, and its floating IP, which is of a pool that came later."""
     for number in range(STAYING + COMING):
         region.call("POST", f"{NAMESPACE}/pods", external(number))
-    spec = {"selector": {"app": "web"}, "ports": [{"port": PORT, "targetPort": TARGET}]}
+    region.call("POST", f"{OURS}/floatingippools", {"metadata": {"name": "later"}, "spec": {"ranges": [f"{FLOATING}-10.98.0.14"]}})
+    region.call("POST", f"{OURS}/floatingips", {"metadata": {"name": "web"}, "spec": {"address": FLOATING}})
+    ports = [{"port": PORT, "targetPort": TARGET}]
+    spec = {"type": "LoadBalancer", "loadBalancerIP": FLOATING, "selector": {"app": "web"}, "ports": ports}
     made = region.call("POST", f"{NAMESPACE}/services", {"metadata": {"name": "web"}, "spec": spec})
-    address: str = made["spec"]["clusterIP"]
+    addresses = (made["spec"]["clusterIP"], FLOATING)
     deadline = time.monotonic() + PATIENCE
-    while not traffic.ask("connect", address, PORT, seconds=0.05).done or held(region) < STAYING:
+    while held(region) < STAYING or not all(map(answers, addresses)):
         if time.monotonic() > deadline:
             raise RuntimeError("the Service does not answer")
-    return address
+    return addresses
+
+
+def answers(address: str) -> bool:
+    return traffic.ask("connect", address, PORT, seconds=0.05).done > 0
 
 
 def external(number: int) -> dict[str, Any]:
@@ -217,14 +248,18 @@ def fill(region: Region, services: int) -> None:
         time.sleep(0.05)
 
 
-def report(connections: int, kept: traffic.Traffic, new: traffic.Traffic) -> None:
-    tell("new connections made", new.done, "1")
-    tell("new connections failed", new.failures, "1")
-    tell("new connections, the longest until its answer", round(new.longest / 1e3, 1), "ms")
+def report(connections: int, new: Report, kept: Report) -> None:
+    tell("new connections made", sum(each.done for each in new), "1")
+    tell("new connections failed", sum(each.failures for each in new), "1")
+    tell("new connections, the longest until its answer", slowest(new), "ms")
     tell("kept connections", connections, "1")
-    tell("requests answered over kept connections", kept.done, "1")
-    tell("requests failed over kept connections", kept.failures, "1")
-    tell("requests over kept connections, the longest until its answer", round(kept.longest / 1e3, 1), "ms")
+    tell("requests answered over kept connections", sum(each.done for each in kept), "1")
+    tell("requests failed over kept connections", sum(each.failures for each in kept), "1")
+    tell("requests over kept connections, the longest until its answer", slowest(kept), "ms")
+
+
+def slowest(found: Report) -> float:
+    return round(max(each.longest for each in found) / 1e3, 1)
 
 
 if __name__ == "__main__":

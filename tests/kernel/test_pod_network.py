@@ -156,6 +156,29 @@ with made.open(Protocol.ROUTE) as inside:
 
 
 @FAMILIES
+def test_what_other_routes_lead_from_now_on_is_led_all_the_time(
+    namespace: Namespace, tmp_path: Path, family: str
+) -> None:
+    script = """
+class Noted(Netlink):
+    done = []
+    def perform(self, messages, **more):
+        self.done += [each.subject for each in messages]
+        super().perform(messages, **more)
+
+made, halves = node(), tuple(services.subnets())
+split = Wiring("ph-test", (Side(*map(ip_address, ends), halves, (*halves, pods)),))
+with Noted.open(Protocol.ROUTE) as kernel:
+    wiring.lay(kernel, made, split)
+    come, gone = [kernel.done.index(str(routes.Route(half))) for half in halves], kernel.done.index(str(routes.Route(services)))
+    assert max(come) < gone
+    assert set(wiring.besides(kernel, other)) == set(halves)
+    assert not wiring.besides(kernel, plan)
+"""
+    play(namespace, tmp_path, script, family)
+
+
+@FAMILIES
 def test_what_fails_half_way_leaves_nothing(namespace: Namespace, tmp_path: Path, family: str) -> None:
     script = """
 before = names()

@@ -92,6 +92,14 @@ def lay(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> None:
             raise
 
 
+def besides(machine: Netlink, wiring: Wiring) -> tuple[Range, ...]:
+    """What a link that an earlier run left leads to, and this wiring knows nothing of."""
+    here = {link.index for link in map(links.read, machine.request(links.dump())) if link.name == wiring.link}
+    led = [found.destination for found in _present(machine, here) if isinstance(found, Route)]
+    known = [found for side in wiring.sides for found in (*side.beyond, ip_network(side.node))]
+    return tuple(found for found in led if not any(_meet(one, found) for one in known))
+
+
 def remove(machine: Netlink, wiring: Wiring) -> None:
     """Leaves the machine as it was."""
     with suppress(ObjectMissing):
@@ -122,13 +130,16 @@ def _connect(machine: Netlink, inside: Netlink, node: NetworkNamespace, name: st
 
 
 def _bring(end: Netlink, indexes: Set[int], wanted: Sequence[Address | Route]) -> None:
-    """Makes it that links with these indexes have exactly the addresses and routes that are wanted."""
+    """Makes it that links with these indexes have exactly the addresses and routes that are wanted. What is too much goes last, so that
+    an address which is led by another route from now on is led all the time, but for what is in the way of a new one."""
     there = {_key(found): found for found in _present(end, indexes)}
     missing = [found for found in wanted if _key(found) not in there]
-    surplus = there.keys() - set(map(_key, wanted))
-    end.perform([routes.delete(there[key]) for key in surplus], forgiving=(ObjectMissing,))
+    surplus = [there[key] for key in there.keys() - set(map(_key, wanted))]
+    taken = set(map(_place, missing))
+    end.perform([routes.delete(found) for found in surplus if _place(found) in taken], forgiving=(ObjectMissing,))
     end.perform([links.switch(index, up=True) for index in indexes - {NOWHERE}])
     end.perform([routes.add(found) for found in missing])
+    end.perform([routes.delete(found) for found in surplus if _place(found) not in taken], forgiving=(ObjectMissing,))
 
 
 def _present(end: Netlink, indexes: Set[int]) -> Iterator[Address | Route]:
@@ -146,6 +157,11 @@ def _key(found: Address | Route) -> Address | Route:
     if isinstance(found, Address):
         return replace(found, without_dad=False)
     return replace(found, metric=0, index=NOWHERE if found.kind is RouteKind.UNREACHABLE else found.index)
+
+
+def _place(found: Address | Route) -> tuple[object, int]:
+    """Where there is room for one only."""
+    return (found.destination, found.table) if isinstance(found, Route) else (found.interface, found.index)
 
 
 def _inside(index: int, sides: Iterable[Side]) -> Iterator[Address | Route]:

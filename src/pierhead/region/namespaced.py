@@ -94,7 +94,8 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             stack.callback(netns.remove, path)
             guard(namespace, grounds(settings.network, owner))
             stack.callback(wiring.remove, machine, plan)
-            wiring.lay(machine, namespace, plan)
+            pools = wiring.besides(machine, plan) if left else ()  # traffic there goes on until the pools are known
+            wiring.lay(machine, namespace, wired((*settings.network.floating_ranges, *pools)))
             _open_ways(settings, namespace, plan, stack)
             netns.remove_below(directory / PODS)
         yield Namespaced(settings, namespace, directory, PoolRoutes(machine, namespace, wired), stack)
