@@ -12,6 +12,7 @@ import virtual
 from inside import controlled, network
 from pierhead.api import Tree
 from pierhead.api.kinds import NODE, PROXY_STATUS, SERVICE
+from pierhead.api.views.services import OTHER_PROXY
 from pierhead.client.client import Client
 from pierhead.controllers.programmed import PATIENCE
 
@@ -22,6 +23,7 @@ STEPS = st.one_of(
     st.tuples(st.just("report"), NAMES, st.booleans(), st.frozensets(NAMES)),
     st.tuples(st.just("service"), NAMES, st.integers(1, 3)),
     st.tuples(st.just("label"), NAMES, st.integers(1, 3)),
+    st.tuples(st.just("carrier"), NAMES, st.booleans()),
     st.tuples(st.just("gone"), NAMES),
     st.tuples(st.just("wait"), st.sampled_from((0.001, 0.1, PATIENCE))),
 )
@@ -37,6 +39,8 @@ class World:
         self.reached: dict[str, str] = {}
         self.written: dict[str, int] = {}
         """When each Service became what it is."""
+        self.elsewhere: set[str] = set()
+        """Those that another proxy carries."""
 
     async def step(self, verb: str, *arguments: Any) -> None:
         await getattr(self, f"do_{verb}")(*arguments)
@@ -77,9 +81,17 @@ class World:
         if name in self.written:
             await self._client.patch(SERVICE, name, {"metadata": {"labels": {"x": str(value)}}}, "default")
 
+    async def do_carrier(self, name: str, ours: bool) -> None:
+        if name not in self.written or ours is (name not in self.elsewhere):
+            return
+        (self.elsewhere.discard if ours else self.elsewhere.add)(name)
+        labels = {OTHER_PROXY: None if ours else "another"}
+        await self._client.patch(SERVICE, name, {"metadata": {"labels": labels}}, "default")
+
     async def do_gone(self, name: str) -> None:
         if name in self.written:
             del self.written[name]
+            self.elsewhere.discard(name)
             await self._client.delete(SERVICE, name, "default")
 
     async def do_wait(self, seconds: float) -> None:
@@ -102,9 +114,9 @@ class World:
                 assert max(map(int, self.reached.values()), default=0) >= self.written[name]
 
     async def check_what_is_true(self) -> None:
-        """Everything is, but for what a node that is ready refuses."""
+        """Everything that is ours is programmed, but for what a node that is ready refuses."""
         found = await self.conditions()
-        assert len(found) == len(self.written)
+        assert {name for name, _, _ in found} == self.written.keys() - self.elsewhere
         for name, service, condition in found:
             refused = any(name in self.refused[node] for node, ready in self.ready.items() if ready)
             assert condition["observedGeneration"] == service["metadata"]["generation"]
