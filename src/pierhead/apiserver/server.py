@@ -91,7 +91,8 @@ class Serving:
         self._limits = limits or Limits()
         self._state = _State()
         self._config = Config(
-            app,
+            self._answer,
+            interface="asgi3",
             http=HttpToolsProtocol,
             ws="none",
             lifespan="off",
@@ -128,9 +129,14 @@ class Serving:
             connection.shutdown()
         if self._state.tasks:
             await asyncio.wait(self._state.tasks, timeout=STOP_SECONDS)
+        await self._hang_up()
         for task in list(self._state.tasks):
             task.cancel()
-        await self._hang_up()
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        """An answer that is cancelled ends with the server, after its connection: that is no failure of the application."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._app(scope, receive, send)
 
     async def _hang_up(self) -> None:
         for connection in self._state.open():

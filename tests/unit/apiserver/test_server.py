@@ -29,6 +29,9 @@ class Echo:
         self.closed = asyncio.Event()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Send) -> None:
+        if scope["path"] == "/endless":
+            self.opened.set()
+            await asyncio.Event().wait()
         if scope["path"] == "/watch":
             await send({"type": "http.response.start", "status": 200, "headers": []})
             sink = DirectSink(scope["extensions"][EXTENSION]["pipe"])
@@ -272,6 +275,19 @@ def test_stopping_ends_watches_in_less_than_a_second() -> None:
         return loop.time() - began
 
     assert asyncio.run(main()) < 1
+
+
+def test_stopping_says_nothing_of_an_answer_that_does_not_end(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        app = Echo()
+        with socket.create_server(("127.0.0.1", 0)) as sock, socket.create_connection(sock.getsockname()) as client:
+            async with Serving(app, sock):
+                client.sendall(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n")
+                await app.opened.wait()
+            assert client.recv(1) == b""
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+    assert not caplog.records
 
 
 def test_no_answer_waits_for_the_acknowledgement_of_its_beginning() -> None:
