@@ -156,7 +156,7 @@ class Programmed(Loop):
         if old is None or new is None or old.status.nodes != new.status.nodes:
             self._look()
         elif reached(new) > reached(old):
-            self._look(reached(new))
+            self._look_at_waiting(reached(new))
 
     def _node_changed(self, change: Change[Node]) -> None:
         """What is refused there counts for as long as it is ready."""
@@ -172,11 +172,16 @@ class Programmed(Loop):
         for found in refusals:
             self.queue.add(f"{found.namespace}/{found.name}")
 
-    def _look(self, revision: float = inf) -> None:
-        """At all that is not programmed and waits for no later revision."""
+    def _look(self) -> None:
+        """At all that is not programmed."""
+        for key in self._open:
+            self.queue.add(key)
+
+    def _look_at_waiting(self, revision: int) -> None:
+        """At what waits for this revision at most. What waits no longer is refused, which ends with another report."""
         for key in self._open:
             barrier = self._barriers.get(key)
-            if barrier is not None and (barrier.passed or barrier.revision <= revision):
+            if barrier is not None and not barrier.passed and barrier.revision <= revision:
                 self.queue.add(key)
 
 
