@@ -1,4 +1,4 @@
-"""What test regions of one machine and one account share: certificates, and the parts of 127.0.0.0/8."""
+"""What test regions of one machine and one account share: certificates, the parts of 127.0.0.0/8, and the folder for temporary files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import fcntl
 import os
 import platform
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
@@ -18,6 +20,41 @@ from pierhead.api.network import Network
 from pierhead.errors import UsageError
 from pierhead.pki.credentials import Credentials, ensure
 from pierhead.region import machine, ranges, tenure
+
+HOME: Final = "pierhead-test-"
+"""What the names of the regions' directories begin with."""
+
+
+@contextmanager
+def home() -> Iterator[Path]:
+    """A directory of one region's own, gone with the end of the block. If the process is killed before, the next one removes it: whoever
+    is alive holds a lock on his."""
+    for found in Path(tempfile.gettempdir()).glob(f"{HOME}*"):
+        _remove_if_left(found)
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=HOME))
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not path.exists():  # another process took it for left, before it was locked
+                continue
+            yield path
+            return
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(handle)
+
+
+def _remove_if_left(path: Path) -> None:
+    """Whoever makes a directory looks, once he has the lock, whether it is still there."""
+    with suppress(OSError):  # it is somebody else's, or gone, or in use
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(handle).st_uid == os.geteuid():
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(handle)
 
 
 @contextmanager

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NETWORKS = ("none", "loopback")
+
 
 def region(*, network: Literal["none", "loopback"] = "none") -> Region:
     """Starts a region with nothing in it but what every cluster begins with. It ends with its ``with`` block or ``close``.
@@ -31,10 +33,13 @@ def region(*, network: Literal["none", "loopback"] = "none") -> Region:
     node that runs pods as processes and a proxy that serves Services, in a part of 127.0.0.0/8 that no other test region uses.
 
     Raises:
+        ValueError: there is no such network.
         UsageError: it cannot start here.
     """
     from pierhead.testing.life import Life
 
+    if network not in NETWORKS:
+        raise ValueError(f"no network {network!r}; there are {', '.join(NETWORKS)}")
     caller = inspect.currentframe()
     made = caller.f_back if caller else None
     return Region(Life(network), (made.f_code.co_filename, made.f_lineno) if made else ("<unknown>", 1))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_network
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -181,7 +179,7 @@ async def run(network: Literal["none", "loopback"], begun: Callable[[Stage], Non
         UsageError: it cannot start.
     """
     with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pierhead-")))
+        home = stack.enter_context(ground.home())
         settings = Settings(home, "127.0.0.1", 0, stack.enter_context(ground.network(network)))
         listener = stack.enter_context(listen(settings.host, settings.port))
         with ground.credentials(names(settings), home) as credentials:

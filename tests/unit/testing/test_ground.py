@@ -5,6 +5,8 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,14 @@ from pierhead.testing import ground
 sys.stdin.read()
 with ground.credentials({NAMES}, Path("spare")) as found:
     print(found.ca.read_text(), found.certificate.read_text(), found.key.read_text())
+"""
+
+LIVE = """
+from pierhead.testing import ground
+with ground.home() as found:
+    (found / "kubeconfig").touch()
+    print(found, flush=True)
+    input()
 """
 
 
@@ -83,3 +93,45 @@ def test_a_network_needs_linux(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
     with ground.network("none") as found:
         assert found.mode == "none"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return tmp_path
+
+
+@contextmanager
+def lived_in() -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A process that has a directory, and that."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LIVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        yield process, Path(process.stdout.readline().strip())
+        process.kill()
+
+
+@pytest.mark.usefixtures("temporary")
+def test_the_directory_of_a_killed_process_is_removed_by_the_next_and_that_of_a_living_one_never() -> None:
+    with lived_in() as (process, left), lived_in() as (_, kept):
+        process.kill()
+        process.wait()
+        assert left.exists()
+        with ground.home() as mine:
+            assert not left.exists()
+            assert (kept / "kubeconfig").exists()
+            with ground.home():
+                assert mine.exists()
+        assert not mine.exists()
+
+
+def test_nothing_is_removed_but_directories_of_test_regions(temporary: Path) -> None:
+    (temporary / "mine").mkdir()
+    others = [temporary / "pierhead-page-1", temporary / f"{ground.HOME}file", temporary / f"{ground.HOME}link"]
+    others[0].mkdir()
+    others[1].touch()
+    others[2].symlink_to(temporary / "mine")
+    with ground.home():
+        assert all(found.exists() for found in (temporary / "mine", *others))

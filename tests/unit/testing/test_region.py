@@ -246,3 +246,8 @@ def test_who_asks_one_that_has_all_but_ended_is_told_so() -> None:
         found._life.call(never)
     closing.join(5)
     gc.collect()  # the loop's complaint about what never ended belongs to this test
+
+
+def test_a_network_that_there_is_not_is_named() -> None:
+    with pytest.raises(ValueError, match="no network 'bridge'; there are none, loopback"):
+        region(network="bridge")  # type: ignore[arg-type]
