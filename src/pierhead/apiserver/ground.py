@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -37,7 +37,7 @@ class Stored:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.pick = random.randrange
+        self.pick = secrets.randbelow
 
     def holder(self, key: str) -> str | None:
         entry = self._store.get(key)

@@ -6,7 +6,7 @@ the last finalizer of one that is being deleted.
 
 from __future__ import annotations
 
-import random
+import secrets
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -267,7 +267,7 @@ def rfc3339(seconds: float | None = None) -> str:
 
 
 def generate_name(base: str) -> str:
-    return base[:NAME_ROOM] + "".join(random.choices(NAME_ALPHABET, k=5))  # noqa: S311 names are no secrets
+    return base[:NAME_ROOM] + "".join(secrets.choice(NAME_ALPHABET) for _ in range(5))
 
 
 def _give_birth(found: Tree, now: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from random import SystemRandom
 from typing import Any, TypeAlias
 
 import msgspec
@@ -136,7 +136,7 @@ def _form(request: Request) -> Form:
 def _seconds(options: ListOptions) -> float:
     """How long the watch lasts. Those that do not say are spread, so that they do not all come back at once."""
     if options.timeout is None or options.timeout == 0:
-        return DEFAULT_TIMEOUT * (1 + random.random())  # noqa: S311 no secret
+        return DEFAULT_TIMEOUT * (1 + SystemRandom().random())
     return max(0, min(options.timeout, LONGEST))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Iterable, Sequence
+from random import SystemRandom
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -77,16 +77,14 @@ class Informer(Generic[V]):
     Handlers run on the loop, must be quick, and must not raise.
     """
 
-    def __init__(
-        self, client: Client, kind: Kind, view: type[V], *, chance: Callable[[], float] = random.random
-    ) -> None:
+    def __init__(self, client: Client, kind: Kind, view: type[V], *, chance: Callable[[], float] | None = None) -> None:
         self.kind = kind
         self.synced = asyncio.Event()
         """Set after the first list: from then on what is missing here was missing there."""
         self.revision = 0
         """Of the last event handled, bookmarks and lists included."""
         self._client = client
-        self._chance = chance
+        self._chance = chance or SystemRandom().random
         self._decode = msgspec.json.Decoder(view).decode
         self._objects: dict[str, V] = {}
         self._indexes: list[Index[V]] = []

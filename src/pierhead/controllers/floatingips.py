@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 
 from pierhead.api import Tree
 from pierhead.api.kinds import FLOATING_IP, FLOATING_IP_POOL, SERVICE
@@ -66,7 +66,7 @@ class FloatingIPs(Loop):
         pool = self._pools.get(fip.spec.pool)
         if pool is not None and pool.spec.region != self._region:
             pool = None
-        ip = next_free(pool, self._ownership.addresses(), random.randrange) if pool else None
+        ip = next_free(pool, self._ownership.addresses(), secrets.randbelow) if pool else None
         if ip is None:
             why = loadbalancer.no_address(fip, self._pools.list(), self._region)
             self._recorder.note(FLOATING_IP, fip, "NoFreeAddress", why)

@@ -6,9 +6,9 @@ One connection per look, ``Connection: close``, an answer of 2xx or 3xx passes; 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from random import SystemRandom
 from typing import NoReturn, Protocol
 
 import msgspec
@@ -41,9 +41,9 @@ class Listener(Protocol):
 class Prober:
     """Looks at containers, never at too many at once."""
 
-    def __init__(self, at_once: int = AT_ONCE, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, at_once: int = AT_ONCE, chance: Callable[[], float] | None = None) -> None:
         self._slots = asyncio.Semaphore(at_once)
-        self._chance = chance
+        self._chance = chance or SystemRandom().random
 
     async def watch(self, container: Container, target: Target, listener: Listener) -> Purpose:
         """Looks until a probe condemns the container that has just been started; says which. A container without liveness
