@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,7 @@ def test_a_skip_needs_a_reason_from_the_list(tmp_path: Path) -> None:
         str(tmp_path),
         str(tmp_path),
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    found = {**os.environ, "PYTHONPATH": str(HERE)}
+    done = subprocess.run(command, cwd=tmp_path, env=found, capture_output=True, text=True, timeout=60, check=False)
     assert "2 failed, 1 skipped" in done.stdout
     assert "skipped for a reason that is not in tests/skips.txt: no time today" in done.stdout
