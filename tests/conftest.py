@@ -4,13 +4,12 @@ property fails because the machine was busy."""
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-from forwarded import OWN
 
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
@@ -21,6 +20,8 @@ ALLOWED = frozenset(
 )
 
 
+OWN = re.compile(r"\b(127\.(?:66|67|98|99))\.\d+\.")
+"""What addresses begin with that are each process's own (``forwarded``)."""
 KERNEL = "kernel tests: "
 """How the reasons begin for which tests of the real kernel cannot run."""
 
@@ -31,8 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Addresses of this process are others in each process, and all of one run have to find the same tests."""
-    here = f".{OWN}."
-    return val.replace(here, ".own.") if isinstance(val, str) and here in val else None
+    return OWN.sub(r"\1.own.", val) if isinstance(val, str) and OWN.search(val) else None
 
 
 @pytest.hookimpl(wrapper=True)
