@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pierhead.api.network import Network
+from pierhead.api.services_spec import EXTERNAL_NAME
 from pierhead.api.views import EndpointSlice, Node, Pod, ProxyStatus, Service
 from pierhead.errors import UsageError
 from pierhead.forwarding.place import API_SERVICE, Place
@@ -152,9 +153,7 @@ def packet_of(seen: Seen, question: Question, sender: Sender) -> Packet:
 
 def _number(text: str) -> int:
     if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 65535:
-        raise UsageError(
-            f'"{text}" is no port number', "write one from 1 to 65535; of a Service its name will do as well"
-        )
+        raise UsageError(f'"{text}" is no port number', "write one from 1 to 65535")
     return int(text)
 
 
@@ -167,6 +166,11 @@ def _service(seen: Seen, question: Question, text: str, port: str) -> tuple[str,
             "those there are: kubectl get services -A",
         )
     address = canonical(found.spec.cluster_ip)
+    if found.spec.type == EXTERNAL_NAME:
+        raise UsageError(
+            f"Service {name} is the name {found.spec.external_name} and no more",
+            "no packet is sent to it: name an address",
+        )
     if not address:
         raise UsageError(
             f"Service {name} has no cluster IP", "name an address: its clients connect to its endpoints themselves"
@@ -176,6 +180,9 @@ def _service(seen: Seen, question: Question, text: str, port: str) -> tuple[str,
             if one.protocol != question.protocol:
                 raise UsageError(f"port {port} of Service {name} is {one.protocol}", "for UDP: --udp")
             return address, one.port
+    if not port.isdecimal():
+        there = ", ".join(f"{one.name} ({one.port})" if one.name else str(one.port) for one in found.spec.ports)
+        raise UsageError(f"Service {name} has no port {port}", f"it has {there}")
     return address, _number(port)
 
 

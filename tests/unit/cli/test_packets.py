@@ -38,7 +38,7 @@ def a_node(name: str, address: str, zone: str) -> Node:
 
 SEEN = Seen(
     replace(NETWORK, mode="namespace", machine_address=MACHINE),
-    [service(ports=PORTS), service("bare", clusterIP="None")],
+    [service(ports=PORTS), service("bare", clusterIP="None"), service("elsewhere", type="ExternalName", clusterIP="", externalName="example.com")],
     [slice_of("web", endpoint(1))],
     [a_pod("p", pod(1)), a_pod("q", pod(2), node="node-b"), a_pod("waiting"), a_pod("elsewhere", "198.51.100.9")],
     [a_node("node-a", NODE, "z1"), a_node("node-b", "127.67.0.251", "z2")],
@@ -123,7 +123,9 @@ def test_where_it_goes(target: str, protocol: str, address: str, port: int) -> N
         (("node", "svc/none:80"), "there is no Service none in namespace default", "kubectl get services"),
         (("node", "svc/bare:80"), "Service bare has no cluster IP", "endpoints"),
         (("node", "svc/web:dns"), "port dns of Service web is UDP", "--udp"),
-        (("node", "svc/web:none"), '"none" is no port number', "its name"),
+        (("node", "svc/web:none"), "Service web has no port none", "it has http (8080), dns (53)"),
+        (("node", "svc/web:0"), '"0" is no port number', "1 to 65535"),
+        (("node", "svc/elsewhere:80"), "Service elsewhere is the name example.com and no more", "name an address"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_one_clear_line(question: tuple[str, str], said: str, step: str) -> None:
