@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import socket
 
@@ -19,6 +20,10 @@ def raise_descriptor_limit() -> int:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+def no_descriptor() -> OSError:
+    return OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def family(address: str) -> socket.AddressFamily:
@@ -91,9 +96,18 @@ def refusal(service: ServiceName, frontend: Frontend, error: OSError, holder: Ho
             "AddressNotLocal",
             f"this machine does not have the address {address}; to give it one: ip address add {address} dev INTERFACE",
         ),
+        errno.EMFILE: (
+            "NoRoom",
+            f"of this process's open files none is left for {where}; for more: ulimit -n {_enough()}, and start it again",
+        ),
         errno.EPROTONOSUPPORT: ("ProtocolNotSupported", f"this proxy does not carry {where}"),
     }.get(error.errno or 0, ("ListenFailed", f"cannot listen at {where}: {error.strerror or error}"))
     return Refusal(service, protocol, address, port, reason, message)
+
+
+def _enough() -> int:
+    """A limit that carries ten thousand frontends, and many more than now."""
+    return max(65_536, 4 * resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def _in_use(where: str, holder: Holder | None) -> str:

@@ -16,7 +16,7 @@ from pierhead.dataplane.dataplane import Stranger
 from pierhead.dataplane.holders import Holders
 from pierhead.dataplane.listener import Listener, Served
 from pierhead.dataplane.poller import Poller
-from pierhead.dataplane.sockets import check, raise_descriptor_limit, refusal, unsupported
+from pierhead.dataplane.sockets import check, no_descriptor, raise_descriptor_limit, refusal, unsupported
 from pierhead.dataplane.tcp import TcpCarrier, TcpListener
 from pierhead.dataplane.udp import IDLE_SECONDS, UdpCarrier, UdpListener
 from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, Reset, SetBackends, SetRule
@@ -27,15 +27,18 @@ BATCH = 256
 """Frontends opened or closed before others of the loop get their turn."""
 UDP_FLOWS = 4096
 """Per frontend, as far as descriptors allow."""
+SPARED = 64
+"""Open files at least, and of many a quarter, that are left to whoever else lives in the process: store, API, probes, pods."""
 
 
 class Userspace:
     """A ``DataPlane``. Everything happens on the event loop that runs ``commit``."""
 
     def __init__(self, place: Place, *, chance: Random | None = None, udp_idle: float = IDLE_SECONDS) -> None:
-        """Raises this process's limit of open files; half of it is for connections (two each), a quarter for UDP flows, the rest
-        for listeners and for whoever else lives in the process. Call with a loop running."""
-        descriptors = raise_descriptor_limit()
+        """Raises this process's limit of open files. Of what is not spared half is for connections (two each), a quarter for UDP flows
+        and a quarter for listeners. Call with a loop running."""
+        limit = raise_descriptor_limit()
+        descriptors = max(4, limit - max(SPARED, limit // 4))
         self._poller = Poller(asyncio.get_running_loop())
         self._place = place
         self._chance = chance or Random()  # noqa: S311 - a choice among equals, no secret
@@ -45,6 +48,7 @@ class Userspace:
         self._served: dict[Frontend, Served] = {}
         self._frontends: dict[PortKey, set[Frontend]] = {}
         self._listeners: dict[Frontend, Listener] = {}
+        self._most_listeners = descriptors // 4
         self._refused: dict[Frontend, OSError] = {}
         self._holders = Holders()
         self._stale: set[PortKey] = set()
@@ -142,6 +146,8 @@ class Userspace:
         return frontend._replace(address=self._place.network.node_address) if anywhere else frontend
 
     def _listen(self, frontend: Frontend, served: Served) -> Listener:
+        if len(self._listeners) >= self._most_listeners:
+            raise no_descriptor()
         match frontend.protocol:
             case "TCP":
                 return TcpListener(self._tcp, served, frontend.address, frontend.port)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from dataplanes import Object, Sockets, SocketTalk, connect, names, sockets, to
 from forwarded import HERE, NETWORK, NODE, cluster_ip, endpoint, pod, service, slice_of, table_of
+from pierhead.dataplane import userspace
 from pierhead.dataplane.relay import abort
 from pierhead.dataplane.udp import UdpListener
 from pierhead.dataplane.userspace import Userspace
@@ -289,6 +290,34 @@ def test_at_the_limit_of_connections_clients_wait_for_others_to_leave() -> None:
         assert await asking == "11:9376"
         await second.close()
 
+    play(scenario)
+
+
+def test_at_the_limit_of_listeners_a_frontend_is_refused_until_others_leave() -> None:
+    async def scenario(world: Sockets) -> None:
+        world.dataplane._most_listeners = 1
+        first = service(), slice_of("web", endpoint(11))
+        second = service("later", clusterIP=cluster_ip(2)), slice_of("later", endpoint(12))
+        (refusal,) = await world.dataplane.commit(whole(table_of(*first, *second)))
+        assert (refusal.service.name, refusal.reason) == ("later", "NoRoom")
+        assert "ulimit -n " in refusal.message
+        assert await world.outcomes(CLUSTER) == names(11)
+        assert await world.dataplane.commit(whole(table_of(*second))) == []
+        assert await world.outcomes(to(cluster_ip(2))) == names(12)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(("limit", "spared"), [(128, 64), (4096, 1024)])
+def test_all_that_it_holds_at_its_limits_leaves_some_for_others(
+    monkeypatch: pytest.MonkeyPatch, limit: int, spared: int
+) -> None:
+    async def scenario(world: Sockets) -> None:
+        held = world.dataplane
+        assert held._most_listeners > 0
+        assert limit - (2 * held._tcp.limit + held._udp.total + held._most_listeners) >= spared
+
+    monkeypatch.setattr(userspace, "raise_descriptor_limit", lambda: limit)
     play(scenario)
 
 
