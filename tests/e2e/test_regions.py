@@ -68,8 +68,8 @@ def test_one_in_use_stays_and_serves_and_whoever_waits_is_told_what_to_do(tmp_pa
     with running(tmp_path / "d", *loopback("south")) as region:
         assert "floating IPs" not in line(region, "network")
         told = line(region, "pool")
-        assert told.startswith('pool        pool "default" stays in region "north": FloatingIP service-')
-        assert told.endswith("release them (pierhead fip get) and it follows, or start with --region north")
+        assert told.startswith('pool        pool "default" stays in region "north": FloatingIP 127.')
+        assert told.endswith("release its addresses (pierhead fip get) and it follows, or start with --region north")
         eventually(lambda: answers(at, 8080), "an answer where it was")
         balanced(region, "new", 8081)
         assert why(region, "new").startswith('there is no FloatingIPPool in region "south", and pool "default" belongs')
@@ -95,7 +95,7 @@ def test_a_pool_that_somebodys_address_keeps_from_being_made_is_not_there(tmp_pa
         spec = {"ports": [{"port": 80}], "externalIPs": ["192.0.2.3"]}
         assert region.call("POST", SERVICES, {"metadata": {"name": "old"}, "spec": spec})[0] == 201
         balanced(region, "web")
-        assert why(region, "web").endswith('region "local": create one, or start with --floating-cidr')
+        assert why(region, "web").endswith('region "local": create one, as `pierhead up --floating-cidr` does')
     with running(tmp_path / "d", *SIX) as region:
         assert "floating IPs" not in line(region, "network")
         assert "covers 192.0.2.3, which Service default/old has in spec.externalIPs" in line(region, "pool")

@@ -28,6 +28,7 @@ from pierhead.core.floating import (
     default_pool,
     floating_claim,
     in_pool,
+    is_owned_name,
     missing_address,
     next_free,
     no_pool,
@@ -56,7 +57,7 @@ class FloatingIPClaims(Claimant):
         spec["pool"] = pool.metadata.name
         ip = spec.get("address") or next_free(pool, _Owned(ground), ground.pick)
         if not ip and not metadata.get("name"):
-            why = "has no free address, and without a name there is nothing to wait under"
+            why = "has no free address, and only a FloatingIP that is given a metadata.name can wait for one"
             raise _invalid(obj, invalid_value("spec.pool", pool.metadata.name, why))
         allocation = _own(obj, ip, write, ground) if ip else Allocation()
         metadata["name"] = metadata.get("name") or str(address(ip or ""))
@@ -144,7 +145,7 @@ def _own(obj: Tree, ip: str, write: Write, ground: Ground, field: str = "spec.ad
     claim, own = floating_claim(ip), f"{FLOATING_IP.resource}/{obj['metadata'].get('name') or ''}"
     holder = ground.holder(claim)
     if holder is not None and holder != own:
-        raise _invalid(obj, invalid_value(field, ip, f'belongs to FloatingIP "{_shown(holder)}"'))
+        raise _invalid(obj, invalid_value(field, ip, f'belongs to FloatingIP "{_fip(holder, str(address(ip)))}"'))
     obj["status"] |= {"address": str(address(ip)), "region": write.network.region}
     return Allocation(take=(claim,), unchanged=((POOLS_CLAIM, ground.revision(POOLS_CLAIM)),))
 
@@ -228,10 +229,10 @@ def _view(pool: Tree) -> FloatingIPPool:
 
 
 def _owners(pool: FloatingIPPool, ground: Ground) -> dict[Address, str]:
-    """The addresses of a pool that somebody owns, and the name of the FloatingIP that does."""
+    """The addresses of a pool that somebody owns, and the FloatingIP that does."""
     owned = ground.holders(FLOATING_CLAIM)
     found = ((parse_address(claim.removeprefix(FLOATING_CLAIM)), holder) for claim, holder in owned)
-    return {ip: _shown(holder) for ip, holder in found if in_pool(pool, ip)}
+    return {ip: _fip(holder, str(ip)) for ip, holder in found if in_pool(pool, ip)}
 
 
 def _changed_pools(ground: Ground) -> Allocation:
@@ -260,6 +261,12 @@ def _in_use(kind: Kind, obj: Tree, noun: str, users: Sequence[str], field: str) 
 def _shown(holder: str) -> str:
     """``default/web``: a holder's key without its kind."""
     return holder.partition("/")[2]
+
+
+def _fip(holder: str, ip: str) -> str:
+    """What to call the FloatingIP that owns an address: one that was made for a Service has a name that nobody gave it, or knows."""
+    name = _shown(holder)
+    return ip if is_owned_name(name) else name
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -12,10 +12,7 @@ import msgspec
 
 from pierhead.api import Tree
 from pierhead.api.views import FloatingIPPool
-from pierhead.core.floating import DEFAULT_POOL
-
-STARTED_WITH = "pierhead.dev/floating-cidr"
-"""The annotation that keeps which ranges the pool was made from, with commas between them."""
+from pierhead.core.floating import DEFAULT_POOL, STARTED_WITH, way_here
 
 SHOWN = 3
 
@@ -70,8 +67,7 @@ def refused(found: FloatingIPPool | None, ranges: Sequence[str], region: str, ca
     more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
     why = f"{'; '.join(reasons[:SHOWN])}{more}"
     if found is not None and found.spec.region != region:
-        step = f"release them (pierhead fip get) and it follows, or start with --region {found.spec.region}"
-        return f'pool "{DEFAULT_POOL}" stays in region "{found.spec.region}": {why}; {step}'
+        return f'pool "{DEFAULT_POOL}" stays in region "{found.spec.region}": {why}; {way_here(found)}'
     stays = "the pool stays as it is" if found else f'there is no pool "{DEFAULT_POOL}"'
     return f"--floating-cidr {','.join(ranges)} cannot be had, and {stays}: {why}"
 

@@ -6,6 +6,7 @@ Owning and using are apart. A FloatingIP owns an address (the claim ``claims/flo
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -23,6 +24,8 @@ from pierhead.api.views import FloatingIP, FloatingIPPool, Service
 from pierhead.core.pools import Pick
 
 DEFAULT_POOL = "default"
+STARTED_WITH = "pierhead.dev/floating-cidr"
+"""The annotation of the default pool that keeps which ranges it was made from, with commas between them: one that has it follows its region."""
 POOLS_CLAIM = "claims/pools"
 FLOATING_CLAIM = "claims/floating/"
 FRONTEND_CLAIM = "claims/frontend/"
@@ -30,6 +33,7 @@ EXTERNAL_CLAIM = "claims/external/"
 
 GUESSES = 16
 """So often chance alone looks for a free address; where it finds none the pool is crowded, and who owns what is counted."""
+_OWNED = re.compile(r"service-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 NOT_A_NAME = "must be empty, an allocated address, or the name of a FloatingIP"
 
 
@@ -196,6 +200,10 @@ def owned_name(service: Service) -> str:
     return f"service-{service.metadata.uid}"
 
 
+def is_owned_name(name: str) -> bool:
+    return _OWNED.fullmatch(name) is not None
+
+
 def may_use(fip: FloatingIP, service: Service) -> bool:
     return fip.spec.service in ("", service.key) and not fip.metadata.deletion_timestamp
 
@@ -273,16 +281,20 @@ def other_region(theirs: str, region: str) -> str:
 def no_pool(pools: Iterable[FloatingIPPool], region: str) -> str:
     """Why nobody is given an address in a region that has no pool, and what helps. ``pools``: those there are."""
     others = sorted(pools, key=lambda pool: (pool.metadata.name != DEFAULT_POOL, pool.metadata.name))
-    step = f", and {out_of_reach(others[0])}" if others else ": create one, or start with --floating-cidr"
+    step = f", and {out_of_reach(others[0])}" if others else ": create one, as `pierhead up --floating-cidr` does"
     return f'there is no FloatingIPPool in region "{region}"{step}'
 
 
 def out_of_reach(pool: FloatingIPPool) -> str:
     """What is to be done about a pool of another region."""
-    return (
-        f'pool "{pool.metadata.name}" belongs to region "{pool.spec.region}": release its addresses (pierhead fip get) and change'
-        f" its spec.region, or start with --region {pool.spec.region}"
-    )
+    return f'pool "{pool.metadata.name}" belongs to region "{pool.spec.region}": {way_here(pool)}'
+
+
+def way_here(pool: FloatingIPPool) -> str:
+    """How a pool of another region comes to this one, or this one to it."""
+    follows = STARTED_WITH in pool.metadata.annotations
+    then = "it follows" if follows else f"change its spec.region (kubectl edit fippool {pool.metadata.name})"
+    return f"release its addresses (pierhead fip get) and {then}, or start with --region {pool.spec.region}"
 
 
 def _unusable(fip: FloatingIP, service: Service, region: str) -> str:

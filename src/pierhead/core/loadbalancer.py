@@ -6,7 +6,6 @@ undone, so that a Service which waits for an address can be deleted at once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -20,6 +19,7 @@ from pierhead.core.floating import (
     bound_address,
     default_pool,
     is_ours,
+    is_owned_name,
     no_pool,
     out_of_reach,
     owned_name,
@@ -30,7 +30,6 @@ from pierhead.core.floating import (
 
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 """The one that Kubernetes' own service controller uses: other programs know it."""
-_OWNED = re.compile(r"service-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 # -- steps --------------------------------------------------------------------------------------------------
@@ -156,7 +155,7 @@ def ingress_of(ip: str) -> tuple[LoadBalancerIngress, ...]:
 
 def is_left_over(fip: FloatingIP, service: Service | None) -> bool:
     """Whether a FloatingIP was made for a Service that needs it no more. ``service``: the one that now bears the name of its owner."""
-    if not fip.spec.service or not _OWNED.fullmatch(fip.metadata.name):
+    if not fip.spec.service or not is_owned_name(fip.metadata.name):
         return False
     if service is None or owned_name(service) != fip.metadata.name or not is_ours(service):
         return True

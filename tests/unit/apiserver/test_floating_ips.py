@@ -62,7 +62,7 @@ def test_a_wished_one_under_a_name_of_its_own() -> None:
         (fip("x", pool="small", address="192.0.2.5"), '"x" is invalid: spec.address: Invalid value: "192.0.2.5": is not in pool "small"'),
         (fip("x", pool="going"), '"x" is invalid: spec.pool: Invalid value: "going": pool "going" is being deleted'),
         (fip("x", address="192.0.2.99"), '"x" is invalid: spec.address: Invalid value: "192.0.2.99": pool "going" is being deleted'),
-        (fip(pool="full"), '"" is invalid: spec.pool: Invalid value: "full": has no free address, and without a name there is nothing to wait under'),
+        (fip(pool="full"), '"" is invalid: spec.pool: Invalid value: "full": has no free address, and only a FloatingIP that is given a metadata.name can wait for one'),
         (fip("a_b"), '"a_b" is invalid: metadata.name: Invalid value: "a_b": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \'-\' or \'.\', and must start and end with an alphanumeric character (e.g. \'example.com\', regex used for validation is \'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\')'),
     ],
 )  # fmt: skip
@@ -84,7 +84,7 @@ def test_who_names_no_pool_where_none_goes_without_saying() -> None:
     async def scene(region: Region) -> None:
         start = 'FloatingIP.pierhead.dev "x" is invalid: spec.pool: Required value'
         lacking = f'{start}: there is no FloatingIPPool in region "local"'
-        assert await refused(region, FIPS, fip("x")) == f"{lacking}: create one, or start with --floating-cidr"
+        assert await refused(region, FIPS, fip("x")) == f"{lacking}: create one, as `pierhead up --floating-cidr` does"
         await made(region, POOLS, pool("192.0.2.9", name="far", region="north"))
         assert (await refused(region, FIPS, fip("x"))).startswith(
             f'{lacking}, and pool "far" belongs to region "north": release its addresses'

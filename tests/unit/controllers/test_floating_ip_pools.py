@@ -101,10 +101,10 @@ def test_a_default_pool_in_use_stays_and_follows_when_its_addresses_are_given_ba
             await scene.service("old")
             await eventually(lambda: len(scene.ingress("old")) == 1)
         async with life(south, called("south")) as (scene, standing):
-            own = scene.fips.list()[0].metadata.name
+            own = scene.fips.list()[0].status.address
             assert standing == Standing(
                 problem=f'pool "default" stays in region "north": FloatingIP {own} has an address of this pool;'
-                " release them (pierhead fip get) and it follows, or start with --region north"
+                " release its addresses (pierhead fip get) and it follows, or start with --region north"
             )
             assert await scene.said("RegionRefused", "default") == standing.problem
             await scene.service()

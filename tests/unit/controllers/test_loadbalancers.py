@@ -193,7 +193,10 @@ def test_without_pools_nothing_happens_until_there_is_one() -> None:
         await scene.pool("mine", "192.0.2.0/28")
         await eventually(lambda: len(scene.ingress("open")) == 1)
         told = await scene.told("web", lambda seen: len(seen) == 2)
-        assert told[0][1] == 'there is no FloatingIPPool in region "local": create one, or start with --floating-cidr'
+        assert (
+            told[0][1]
+            == 'there is no FloatingIPPool in region "local": create one, as `pierhead up --floating-cidr` does'
+        )
         assert 'spec.loadBalancerIP "free text"' in told[1][1]
         assert {reason for reason, _ in told} == {"SyncLoadBalancerFailed"}
         assert not scene.held("plain")

@@ -6,7 +6,8 @@ import pytest
 
 from builders import view
 from pierhead.api.views import FloatingIPPool
-from pierhead.core.defaultpool import STARTED_WITH, Start, refused, start
+from pierhead.core.defaultpool import Start, refused, start
+from pierhead.core.floating import STARTED_WITH, no_pool
 
 RANGES = ("192.0.2.0/28", "198.51.100.7/32")
 TOLD = ",".join(RANGES)
@@ -91,7 +92,15 @@ def test_where_there_was_no_pool_there_is_none() -> None:
 
 def test_a_pool_that_stays_in_the_region_of_before_is_said_with_what_to_do() -> None:
     cause = 'Invalid value: "local": FloatingIP site has an address of this pool'
-    assert refused(pool("192.0.2.0/28", region="north"), ["192.0.2.0/28"], "local", [cause]) == (
+    assert refused(pool("192.0.2.0/28", told=TOLD, region="north"), ["192.0.2.0/28"], "local", [cause]) == (
         'pool "default" stays in region "north": FloatingIP site has an address of this pool;'
-        " release them (pierhead fip get) and it follows, or start with --region north"
+        " release its addresses (pierhead fip get) and it follows, or start with --region north"
     )
+
+
+def test_whoever_asks_for_an_address_meanwhile_is_told_the_same() -> None:
+    """Who made his pool himself has to move it himself."""
+    started, own = pool(*RANGES, told=TOLD, region="north"), pool(*RANGES, region="north")
+    found = 'there is no FloatingIPPool in region "local", and pool "default" belongs to region "north": release its addresses'
+    assert no_pool([started], "local") == f"{found} (pierhead fip get) and it follows, or start with --region north"
+    assert "change its spec.region (kubectl edit fippool default), or start" in no_pool([own], "local")

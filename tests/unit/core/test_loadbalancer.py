@@ -133,14 +133,14 @@ def test_without_any_pool_load_balancers_are_somebody_elses_but_who_waits_is_tol
         assert step(found, pools=()) is None
     for found in (service(), service("free text")):
         waiting = step(found, pools=())
-        why = 'there is no FloatingIPPool in region "local": create one, or start with --floating-cidr'
+        why = 'there is no FloatingIPPool in region "local": create one, as `pierhead up --floating-cidr` does'
         assert waiting == Wait(why)
 
 
 NORTH = (pool("east", "198.51.100.0/24", region="east"), pool(region="north"))
 RELEASE = (
-    'pool "default" belongs to region "north": release its addresses (pierhead fip get) and change its spec.region,'
-    " or start with --region north"
+    'pool "default" belongs to region "north": release its addresses (pierhead fip get) and change its spec.region'
+    " (kubectl edit fippool default), or start with --region north"
 )
 
 
