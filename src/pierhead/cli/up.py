@@ -7,7 +7,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
+from pierhead.api import addressranges
 from pierhead.api.network import Mode, Network, Range
 from pierhead.api.rules import dns1123_subdomain, label_value
 from pierhead.cli import servicemanager
@@ -233,6 +234,10 @@ def greeting(settings: Settings, ready: Ready, *, why_network: str, why_proxy: s
         lines.append(f"egress      table {table} hides pods behind this machine's address until the region ends")
     if ready.floating.problem:
         lines.append(f"pool        {ready.floating.problem}")
+    if network.mode == "loopback" and (absent := list(_absent(ready.floating.ranges))):
+        lines.append(
+            f"floating    this machine has no address of {', '.join(absent)}: Services there answer once it has: ip address"
+        )
     if len(settings.zones) > 1:
         lines.append(f"nodes       one in each zone of {settings.region}: {', '.join(settings.zones)}")
     if network.mode == "loopback" and lowest > 80:
@@ -259,6 +264,15 @@ def served_ranges(network: Network, ready: Ready) -> str:
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     floating = f", floating IPs {', '.join(found[:SHOWN])}{more}" if found else ""
     return f"Services {', '.join(map(str, network.service_ranges))}{floating}"
+
+
+def _absent(ranges: Sequence[str]) -> Iterator[str]:
+    """Those of which this machine has nothing: what a proxy in userspace serves has to be an address of it."""
+    own = machine.addresses()
+    for text in ranges:
+        found = addressranges.parse(text)
+        if found and not found.ends[0].is_loopback and not any(address in found for address in own):
+            yield text
 
 
 def _shut_to_nobody() -> Path | None:

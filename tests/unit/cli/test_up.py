@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
@@ -165,6 +166,19 @@ def test_the_greeting_says_which_floating_ips_stand(floating: Standing, network:
     lines = greeting(ready=replace(READY, floating=floating))
     assert lines[3].endswith(f"; {network}")
     assert [line for line in lines if line.startswith("pool ")] == pool
+
+
+def test_who_gives_out_addresses_that_the_machine_has_not_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "addresses", lambda: (ip_address("192.0.2.7"),))
+
+    def told(*ranges: str, settings: Settings = SETTINGS) -> list[str]:
+        lines = greeting(settings, replace(READY, floating=Standing(ranges)))
+        return [line for line in lines if line.startswith("floating ")]
+
+    (line,) = told("127.99.0.0/24", "192.0.2.0/28", "8.8.8.8/32", "192.0.2.8-192.0.2.9")
+    assert line.startswith("floating    this machine has no address of 8.8.8.8/32, 192.0.2.8-192.0.2.9: ")
+    assert told("127.99.0.0/24", "192.0.2.0/28") == []
+    assert told("8.8.8.8/32", settings=replace(SETTINGS, network=ranges.choose("none"))) == []
 
 
 def test_the_last_two_lines_can_be_pasted_into_a_shell() -> None:
