@@ -161,6 +161,15 @@ def test_what_cannot_be_done_is_one_line_and_the_next_step(
     assert step.strip()
 
 
+@pytest.mark.parametrize("arguments", [("get", "office"), ("name", "office", "shop"), ("delete", "office")])
+def test_who_writes_the_name_is_told_the_address(region: Region, arguments: tuple[str, ...]) -> None:
+    said(region, "create", "--address", "192.0.2.3", "--name", "office")
+    line, step = refused(region, *arguments)
+    assert line == "pierhead: there is no fip/office"
+    assert step == "  a name is a remark; write the address: 192.0.2.3"
+    assert said(region, "get", "-o", "ip") == ["192.0.2.3"]
+
+
 def test_an_address_that_somebody_has_is_refused_with_his_name(region: Region) -> None:
     said(region, "create", "--address", "192.0.2.3")
     line, _ = refused(region, "create", "--address", "192.0.2.3")

@@ -77,7 +77,7 @@ def get(kubeconfig: Path | None, addresses: Sequence[str], output: Output) -> No
         elif not missing:
             click.echo("No resources found.", err=True)
         if missing:
-            raise UsageError(f"there is no fip/{', fip/'.join(missing)}", LIST)
+            raise UsageError(*_missing(missing, every))
 
     connection.run(kubeconfig, "pierhead-fip", work)
 
@@ -92,9 +92,10 @@ def name(kubeconfig: Path | None, text: str, remark: str) -> None:
         raise UsageError("a name cannot be empty", f"write it like this: pierhead fip name {text} shop")
 
     async def work(client: Client) -> None:
-        fip = _find(text, await _all(client))
+        there = await _all(client)
+        fip = _find(text, there)
         if fip is None:
-            raise UsageError(f"there is no fip/{text}", LIST)
+            raise UsageError(*_missing([text], there))
         await client.patch(FLOATING_IP, fip.metadata.name, {"spec": {"displayName": remark}})
         click.echo(f'fip/{text} named "{remark}"')
 
@@ -115,7 +116,7 @@ def delete(kubeconfig: Path | None, addresses: Sequence[str], *, every: bool) ->
         names = [_label(fip) for fip in there if not fip.spec.service] if every else addresses
         if not names:
             click.echo("No resources found.", err=True)
-        failures = [why for text in names if (why := await _release(client, text, _find(text, there)))]
+        failures = [why for text in names if (why := await _release(client, text, there))]
         if len(names) == len(failures) == 1:
             raise UsageError(*failures[0])
         for failure, _ in failures:
@@ -126,10 +127,11 @@ def delete(kubeconfig: Path | None, addresses: Sequence[str], *, every: bool) ->
     connection.run(kubeconfig, "pierhead-fip", work)
 
 
-async def _release(client: Client, text: str, fip: FloatingIP | None) -> tuple[str, str] | None:
+async def _release(client: Client, text: str, there: Sequence[FloatingIP]) -> tuple[str, str] | None:
     """None: it is gone; else why not, and the next step."""
+    fip = _find(text, there)
     if fip is None:
-        return f"there is no fip/{text}", LIST
+        return _missing([text], there)
     try:
         await client.delete(FLOATING_IP, fip.metadata.name, uid=fip.metadata.uid)
     except ApiError as error:
@@ -160,6 +162,13 @@ def _find(text: str, every: Sequence[FloatingIP]) -> FloatingIP | None:
     """By its address, however that is written, or by the name of its object."""
     ip = str(address(text) or "")
     return next((fip for fip in every if fip.metadata.name == text or (ip and fip.status.address == ip)), None)
+
+
+def _missing(texts: Sequence[str], every: Sequence[FloatingIP]) -> tuple[str, str]:
+    """That there are none of these, and the next step. A name is a remark, which several may bear: nothing is done by it."""
+    meant = [_label(fip) for fip in every if fip.spec.display_name in texts]
+    step = f"a name is a remark; write the address: {' '.join(meant)}" if meant else LIST
+    return f"there is no fip/{', fip/'.join(texts)}", step
 
 
 def _label(fip: FloatingIP) -> str:
