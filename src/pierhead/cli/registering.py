@@ -67,7 +67,7 @@ class Chosen(msgspec.Struct, frozen=True):
 
 
 def register(kubeconfig: Path | None, wanted: Sequence[Registration]) -> None:
-    """All of them, or none of those that were not there before; prints ``pod/NAME registered|renewed|unchanged``, and on
+    """All of them, or none of those that were not there before; prints ``pod/NAME registered|renewed|changed|unchanged``, and on
     standard error a warning for each that will get no traffic, as far as that is known soon.
 
     Raises:

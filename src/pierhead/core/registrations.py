@@ -23,7 +23,7 @@ PACE: Tree = {"periodSeconds": 3, "timeoutSeconds": 2, "failureThreshold": 2}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PROBE = re.compile(r"(?P<scheme>https?):(?P<port>[^/]*)(?P<path>/.*)?")
 
-Verdict: TypeAlias = Literal["registered", "renewed", "unchanged"]
+Verdict: TypeAlias = Literal["registered", "renewed", "changed", "unchanged"]
 
 
 class Wrong(PierheadError):
@@ -253,7 +253,10 @@ def step(found: Registration, there: Tree | None, now: float) -> Step:
     if found.ttl is not None:
         annotations[external.RENEWED] = rfc3339(now)
     change = {name: part for name, part in (("labels", labels), ("annotations", annotations)) if part}
-    return Step("renewed", patch={"metadata": change}) if change else Step("unchanged")
+    if not change:
+        return Step("unchanged")
+    more = labels or found.ttl is None or annotations.keys() - {external.TTL, external.RENEWED}
+    return Step("changed" if more else "renewed", patch={"metadata": change})
 
 
 def _changes(wanted: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str | None]:

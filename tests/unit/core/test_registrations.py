@@ -168,9 +168,22 @@ def test_a_term_is_renewed() -> None:
     assert found.patch == {"metadata": {"annotations": {RENEWED: "1970-01-01T00:02:00Z"}}}
 
 
+@pytest.mark.parametrize(
+    ("given", "verdict"),
+    [
+        ({"ttl": "9s"}, "renewed"),
+        ({}, "changed"),
+        ({"ttl": "60s", "ip": "::1"}, "changed"),
+        ({"ttl": "60s", "labels": {"a": "b"}}, "changed"),
+    ],
+)
+def test_more_than_a_term_is_a_change(given: dict[str, Any], verdict: str) -> None:
+    assert step(read(DB | given), stored(ttl="60s"), 120).verdict == verdict
+
+
 def test_address_labels_and_term_are_changed_in_place() -> None:
     found = step(read(DB | {"ip": "192.0.2.11", "labels": {"app": "db2"}}), stored(ttl="60s", labels={"old": "x"}), 120)
-    assert found.verdict == "renewed"
+    assert found.verdict == "changed"
     assert found.patch == {
         "metadata": {
             "labels": {"old": None, "app": "db2"},
