@@ -59,5 +59,8 @@ def _split(whole: Range, count: int) -> list[Range]:
     """At least ``count`` parts of one size: a power of two."""
     bits = (count - 1).bit_length()
     if whole.num_addresses >> bits < SMALLEST:
-        raise UsageError(f"--pod-cidr {whole} is too small for {count} nodes", "take a larger range, or fewer zones")
+        nodes = "a node" if count == 1 else f"{count} nodes"
+        fewer = "" if count == 1 else ", or fewer zones"
+        longest = whole.max_prefixlen - (SMALLEST - 1).bit_length() - bits
+        raise UsageError(f"--pod-cidr {whole} is too small for {nodes}", f"take a prefix of at most /{longest}{fewer}")
     return list(whole.subnets(prefixlen_diff=bits))

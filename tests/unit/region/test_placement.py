@@ -39,8 +39,16 @@ def test_each_has_a_part_of_its_own(zones: list[str]) -> None:
 def test_a_range_too_small_for_its_nodes_is_refused() -> None:
     small = ranges.choose("loopback", pods=(ip_network("127.64.0.0/28"),))
     assert len(place(small, ["a", "b"])) == 2
-    with pytest.raises(UsageError, match="too small for 3 nodes"):
+    with pytest.raises(UsageError, match="too small for 3 nodes") as refused:
         place(small, ["a", "b", "c"])
+    assert refused.value.hint == "take a prefix of at most /27, or fewer zones"
+    assert len(place(ranges.choose("loopback", pods=(ip_network("127.64.0.0/27"),)), ["a", "b", "c"])) == 3
+
+
+def test_a_range_too_small_for_the_one_node_says_how_large_it_has_to_be() -> None:
+    with pytest.raises(UsageError, match="too small for a node") as refused:
+        place(ranges.choose("loopback", pods=(ip_network("127.64.0.0/30"),)), ["a"])
+    assert refused.value.hint == "take a prefix of at most /29"
 
 
 def test_numbered_nodes_may_share_a_zone() -> None:
