@@ -89,7 +89,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         done = pierhead("up", "--data-dir", str(tmp_path / "d"), "--listen", where, *OFFLINE)
     assert done.returncode == 1
-    assert f"cannot listen on {where}: Address already in use\n" in done.stderr
+    assert f"cannot listen on {where}: Address already in use: process {os.getpid()} (" in done.stderr
     assert "--listen" in done.stderr
     assert "Traceback" not in done.stderr
 

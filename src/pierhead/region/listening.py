@@ -31,7 +31,18 @@ def listen(host: str, port: int) -> socket.socket:
         }
         hint = hints.get(error.errno or 0, "write an address of this machine: --listen 127.0.0.1:6443")
         why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        raise UsageError(f"cannot listen on {host}:{port}: {why}", hint) from error
+        who = _holder(host, port) if error.errno == errno.EADDRINUSE else ""
+        raise UsageError(f"cannot listen on {host}:{port}: {why}{who}", hint) from error
+
+
+def _holder(host: str, port: int) -> str:
+    """Who is there already, as far as it can be seen; a phrase that goes on."""
+    from pierhead.dataplane.holders import Holders
+    from pierhead.forwarding.table import Frontend
+
+    address = str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
+    found = Holders().find([Frontend("TCP", address, port)]).values()
+    return "".join(f": {holder.who} listens at {holder.where}" for holder in found)
 
 
 def doors(settings: Settings, first: socket.socket | None = None) -> Iterator[socket.socket]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from ipaddress import ip_address
 from pathlib import Path
@@ -74,4 +75,16 @@ def test_behind_a_wildcard_the_certificate_is_good_for_the_whole_machine(tmp_pat
 def test_an_address_of_somebody_else_is_one_clear_line() -> None:
     with pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.77:0") as caught:
         listen("192.0.2.77", 0)
+    assert "--listen" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "localhost"), ("127.0.0.1", "0.0.0.0")]
+)
+def test_who_has_the_port_already_is_named(theirs: str, ours: str) -> None:
+    with socket.create_server((theirs, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"process {os.getpid()} .* listens at {theirs}:{port}") as caught:
+            listen(ours, port)
+    assert str(caught.value).startswith(f"cannot listen on {ours}:{port}: Address already in use: ")
     assert "--listen" in caught.value.hint
