@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from dataplanes import Object, to
-from forwarded import NODE, VIP, cluster_ip, endpoint, pod, service, slice_of
+from forwarded import NODE, VIP, cluster_ip, endpoint, pod, service, slice_of, table_of
 from inkernel import InKernel, in_kernel
 from namespaces import Namespace
+from pierhead.forwarding.diff import whole
 from pierhead.forwarding.nftlayout import packed
 from pierhead.wire import conntrack
 from pierhead.wire.nftables import Family
@@ -89,6 +90,24 @@ def test_nothing_is_left_of_a_service_that_is_gone(namespace: Namespace) -> None
         await world.hold(*dns("other", 12, clusterIP=cluster_ip(2), type="ClusterIP"))
         assert flows(namespace, cluster_ip()) == []
         assert len(flows(namespace, cluster_ip(2))) == 1, "nobody else's flow is touched"
+
+    play(namespace, scenario)
+
+
+def test_nothing_is_left_of_a_service_that_went_while_nobody_looked(namespace: Namespace) -> None:
+    async def scenario(world: InKernel) -> None:
+        other = dns("other", 12, clusterIP=cluster_ip(2), type="ClusterIP")
+        await world.hold(*dns("web", 11), *other)
+        past = await world.talk(to(pod(13), 9376, protocol="UDP"))
+        for talk in (
+            past,
+            *[await world.talk(to(address, protocol="UDP")) for address in (cluster_ip(), cluster_ip(2))],
+        ):
+            await talk.ask()
+            await talk.close()
+        await world.dataplane.commit(whole(table_of(*other)))
+        found = [len(flows(namespace, address)) for address in (cluster_ip(), cluster_ip(2), pod(13))]
+        assert found == [0, 1, 1], "who still serves, and who was asked himself, is not touched"
 
     play(namespace, scenario)
 

@@ -22,24 +22,28 @@ BATCH: Final = 500
 """Deletions sent at once: more do not fit into a stock send buffer."""
 
 
-def stale(flows: Iterable[conntrack.Flow], serving: Mapping[Flow, frozenset[Flow]]) -> Iterator[conntrack.Flow]:
-    """Those to one of these frontends whose answers come from a socket that is none of the frontend's."""
+def stale(
+    flows: Iterable[conntrack.Flow], serving: Mapping[Flow, frozenset[Flow]], *, whole: bool = False
+) -> Iterator[conntrack.Flow]:
+    """Those to one of these frontends whose answers come from a socket that is none of the frontend's. ``whole``: there are no other
+    frontends, and who was led on by one is stale too."""
     for flow in flows:
-        stay = serving.get((flow.original.destination, flow.original.destination_port))
+        to = flow.original.destination, flow.original.destination_port
+        stay = serving.get(to, frozenset((to,)) if whole else None)
         answers = flow.reply.source, flow.reply.source_port
         if stay is not None and flow.original.protocol == UDP and answers not in stay:
             yield flow
 
 
-def clean(netlink: Netlink, family: Family, serving: Mapping[Flow, frozenset[Flow]]) -> int:
-    """Ends the stale flows and says how many there were.
+def clean(netlink: Netlink, family: Family, serving: Mapping[Flow, frozenset[Flow]], *, whole: bool = False) -> int:
+    """Ends the stale flows, as `stale` has them, and says how many there were.
 
     Raises:
         KernelError: they could not be read or ended.
     """
-    asked = list(serving) if len(serving) <= ONE_BY_ONE else [None]
+    asked = [None] if whole or len(serving) > ONE_BY_ONE else list(serving)
     told = (answer for to in asked for answer in netlink.request(conntrack.dump(family, UDP, to)))
-    found = list(stale(map(conntrack.read, told), serving))
+    found = list(stale(map(conntrack.read, told), serving, whole=whole))
     for start in range(0, len(found), BATCH):
         messages = [conntrack.delete(family, flow) for flow in found[start : start + BATCH]]
         netlink.perform(messages, forgiving=(ObjectMissing,))

@@ -202,7 +202,7 @@ class Nftables:
                 break
         self._generation = self._ask()
         self._digest = self._rules()
-        self._after([replace(step, forgotten={}) for _, step in made])
+        self._after([replace(step, forgotten={}) for _, step in made], whole=True)
 
     def _write(self, messages: Sequence[Message]) -> None:
         try:
@@ -247,20 +247,21 @@ class Nftables:
             if found.table.name == NAME and found.name not in ours:
                 yield delete(Chain(layout.table, found.name))
 
-    def _after(self, steps: Sequence[Step]) -> None:
-        """What a transaction cannot do: sticky clients and UDP flows that are on endpoints which are gone."""
+    def _after(self, steps: Sequence[Step], *, whole: bool = False) -> None:
+        """What a transaction cannot do: sticky clients and UDP flows that are on endpoints which are gone. ``whole``: after a rewrite, which
+        may be the first to do without what nobody was here to take away."""
         for compiler, step in zip(self._compilers, steps, strict=True):
             if step.forgotten:
                 self._forget(compiler, step.forgotten)
             if step.rules:
                 self._digest = self._rules()
-            if step.flows:
-                conntrack.clean(self._netlink, compiler.layout.ground.family, step.flows)
+            if whole or step.flows:
+                conntrack.clean(self._netlink, compiler.layout.ground.family, step.flows, whole=whole)
 
     def _forget(self, compiler: Compiler, forgotten: Mapping[int, frozenset[bytes] | None]) -> None:
         """Elements come and go with traffic: one that is gone meanwhile makes the kernel refuse, and it is read again."""
         affinity = compiler.layout.affinity
-        for _ in range(ATTEMPTS):
+        for attempt in count(1):
             gone = [
                 key
                 for key, (number, where) in self._led(affinity)
@@ -269,8 +270,10 @@ class Nftables:
             try:
                 self._transact(delete_elements(affinity, gone))
             except ObjectMissing:
-                continue
-            return
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                return
 
     def _led(self, affinity: Set) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
         for message in self._ask_all(dump_elements(affinity)):

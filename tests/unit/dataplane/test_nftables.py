@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import threading
 from collections.abc import Sequence
@@ -12,13 +13,17 @@ import pytest
 from compiled import GROUND
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
-from pierhead.forwarding.diff import Change, SetBackends, whole
+from pierhead.errors import ObjectMissing
+from pierhead.forwarding.assign import Assignment, Choice
+from pierhead.forwarding.diff import Change, SetBackends, SetRule, whole
+from pierhead.forwarding.nftlayout import Layout, mark, packed
 from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable, Frontend, PortKey, Rule, ServiceName
-from pierhead.wire.listing import read_elements
+from pierhead.wire.listing import dump_elements, read_elements
 from pierhead.wire.netlink import Message, be32
-from pierhead.wire.nftables import Kind, header
+from pierhead.wire.nftables import Element, Kind, add_elements, header
 
 SIZES = [10, 1_000]
+AFFINITY = Layout(GROUND).affinity
 
 
 class Noted(Netlink):
@@ -28,13 +33,13 @@ class Noted(Netlink):
 
     def __init__(self) -> None:
         self.transactions: list[Sequence[Message]] = []
-        self.questions: list[Kind] = []
+        self.questions: list[int] = []
 
     def transact(self, messages: Sequence[Message], *, generation: int | None = None) -> None:
         self.transactions.append(messages)
 
     def request(self, message: Message) -> list[Message]:
-        self.questions.append(Kind(message.kind))
+        self.questions.append(message.kind)
         return [Message(Kind.NEWGEN, header(0) + be32(1, 1))] if message.kind == Kind.GETGEN else []
 
     def elements(self) -> list[tuple[Kind, int]]:
@@ -47,9 +52,9 @@ def key(service: int) -> PortKey:
     return PortKey(ServiceName("default", f"web{service}"), "http", "TCP", "IPv4")
 
 
-def leading(service: int, *numbers: int) -> Backends:
+def leading(service: int, *numbers: int, affinity: int = 0) -> Backends:
     found = tuple(Endpoint(f"10.244.{service >> 8}.{service & 255}", number) for number in numbers)
-    return Backends(found, (), found)
+    return Backends(found, (), found, affinity)
 
 
 def table(services: int) -> ForwardingTable:
@@ -133,5 +138,35 @@ def test_who_is_cancelled_while_a_load_is_under_way_leaves_no_one_at_the_socket(
         with pytest.raises(asyncio.CancelledError):
             await load
         assert len(slow.transactions) == 1
+
+    asyncio.run(scenario())
+
+
+class Fleeting(Noted):
+    """One whose sticky clients are gone whenever they are to be forgotten, and there again."""
+
+    def transact(self, messages: Sequence[Message], *, generation: int | None = None) -> None:
+        if messages[0].kind == Kind.DELSETELEM and messages[0].subject == str(AFFINITY):
+            raise ObjectMissing(errno.ENOENT, str(AFFINITY), "there is no such client")
+        super().transact(messages, generation=generation)
+
+    def request(self, message: Message) -> list[Message]:
+        if message.body != dump_elements(AFFINITY).body:
+            return super().request(message)
+        held = Assignment().take(Choice(key(7), "Cluster"))
+        assert held is not None
+        client = packed("10.244.0.9") + mark(held.id)
+        return add_elements(AFFINITY, [Element(client, packed("10.244.0.7") + b"\0\3\0\0")])
+
+
+def test_a_commit_that_cannot_make_clients_forget_has_failed() -> None:
+    async def scenario() -> None:
+        dataplane = Nftables([GROUND], Fleeting())
+        await dataplane.commit(whole(table(0)))
+        rule = Rule(key(7), "cluster", "Cluster")
+        sticky, fewer = leading(7, 1, 2, 3, affinity=30), leading(7, 1, 2, affinity=30)
+        await dataplane.commit([SetBackends(key(7), sticky), SetRule(Frontend("TCP", "10.96.0.7", 80), rule)])
+        with pytest.raises(OSError, match="no such client"):
+            await dataplane.commit([SetBackends(key(7), fewer)])
 
     asyncio.run(scenario())
