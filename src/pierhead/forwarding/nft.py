@@ -55,6 +55,8 @@ NO_ROOM: Final = (
     f"the kernel's rules have no room for it: {SLOTS:,} endpoints of one port, {TERMS - FIRST_TERMS:,} different numbers of endpoints"
     " (times affinities), and half a million ports at most"
 )
+IDLE_GUARDS: Final = 256
+"""Chains of source ranges that no Service has any more: packets do not meet them."""
 Flow: TypeAlias = tuple[bytes, int]
 """Address and port of one end of a UDP flow, as connection tracking has them."""
 _WORD: Final = struct.Struct("=I")
@@ -121,6 +123,8 @@ class Compiler:
         """For which there was no room: they are refused."""
         self._sticky: set[int] = set()
         self._guards: dict[tuple[Range, ...], str] = {}
+        self._guarding: Counter[str] = Counter()
+        """At how many frontends each guard stands."""
         self._affine: dict[int, int] = {}
         self._cluster_ips: dict[bytes, int] = {}
         self._local: Counter[str] = Counter()
@@ -140,7 +144,10 @@ class Compiler:
 
     @property
     def worn(self) -> bool:
-        """Whether somebody lacks what nobody uses any more: terms are not given back, and another compiler would have them."""
+        """Whether there is too much that nobody uses any more, guards or what somebody else lacks: neither is given back, and another
+        compiler would be without."""
+        if len(self._guards) - len(self._guarding) > IDLE_GUARDS:
+            return True
         if not self._lacking or len(self._terms) < TERMS - FIRST_TERMS:
             return False
         held = ((found, port.leading.affinity) for port in self._ports.values() for found in port.held.values())
@@ -344,6 +351,7 @@ class Compiler:
             edits.strangers.replace(key, bool(before.stranger), mark(after.stranger) if after.stranger else None)
         if before.guard != after.guard:
             edits.guarded.replace(key, bool(before.guard), jump(after.guard) if after.guard else None)
+            self._stand(before.guard, after.guard)
         if before.cluster_ip != after.cluster_ip:
             if before.cluster_ip:
                 self._count(before.cluster_ip, -1, edits)
@@ -394,6 +402,15 @@ class Compiler:
             self._guards[sources] = name = f"guard{len(self._guards) + 1}"
             edits.chains += self.layout.guard_chain(name, sources)
         return self._guards[sources]
+
+    def _stand(self, before: str, after: str) -> None:
+        """One guard goes and another one comes; either may be none."""
+        if after:
+            self._guarding[after] += 1
+        if before:
+            self._guarding[before] -= 1
+            if not self._guarding[before]:
+                del self._guarding[before]
 
     def _fitting(self, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
         """Those of this family: all of them, but for what somebody made by hand."""
