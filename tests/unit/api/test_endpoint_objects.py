@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from pierhead.api.endpoints import EndpointsStrategy
 from pierhead.api.endpointslices import EndpointSliceStrategy
 from pierhead.api.network import Network
 from pierhead.api.strategy import Strategy, Write
+from pierhead.api.views import EndpointSlice
 from pierhead.errors import Cause
 
 RANGES = (ip_network("10.96.0.0/16"),)
@@ -162,3 +164,22 @@ def test_endpoints_that_are_good_stay_good_and_others_are_told_where(new: list[T
 def test_slices_that_are_good_stay_good_and_others_are_told_where(new: Tree, old: Tree) -> None:
     causes = _walk(EndpointSliceStrategy(), {"metadata": {}} | new, {"metadata": {}} | old)
     assert all(cause.field.startswith(("addressType", "endpoints[", "ports[")) and cause.message for cause in causes)
+
+
+def test_what_endpoints_have_in_common_is_held_once() -> None:
+    said = {"conditions": {"ready": True, "serving": False}, "nodeName": "node-of-both", "zone": "zone-of-both"}
+    target = {"kind": "Pod", "namespace": "namespace-of-both"}
+    endpoints = [
+        {"addresses": [f"10.0.0.{last}"], **said, "targetRef": target | {"name": str(last)}} for last in (1, 2)
+    ]
+    found = msgspec.convert({"metadata": {"name": "s"}, "endpoints": endpoints}, EndpointSlice)
+    one, other = msgspec.json.decode(msgspec.json.encode(found), type=EndpointSlice).endpoints or ()
+    assert one.conditions is other.conditions
+    assert (one.conditions.ready, one.conditions.serving, one.conditions.terminating) == (True, False, None)
+    assert one.node_name is other.node_name
+    assert one.zone is other.zone
+    assert one.target_ref
+    assert other.target_ref
+    assert one.target_ref.kind is other.target_ref.kind
+    assert one.target_ref.namespace is other.target_ref.namespace
+    assert (one.target_ref.name, other.target_ref.name) == ("1", "2")

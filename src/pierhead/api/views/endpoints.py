@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import product, starmap
+from sys import intern
+from types import MappingProxyType
+
+from msgspec.structs import force_setattr
+
 from pierhead.api.views.meta import Labels, Object, ObjectReference, View
 
 
@@ -37,6 +44,12 @@ class EndpointConditions(View, frozen=True):
     terminating: bool | None = None
 
 
+_CONDITIONS: Mapping[EndpointConditions, EndpointConditions] = MappingProxyType(
+    {found: found for found in starmap(EndpointConditions, product((None, False, True), repeat=3))}
+)
+"""All that there can be."""
+
+
 class ForZone(View, frozen=True):
     name: str
 
@@ -60,6 +73,17 @@ class Endpoint(View, frozen=True):
     node_name: str | None = None
     zone: str | None = None
     hints: EndpointHints | None = None
+
+    def __post_init__(self) -> None:
+        """What a hundred thousand endpoints have in common is held once, in every process that shows them."""
+        force_setattr(self, "conditions", _CONDITIONS[self.conditions])
+        if self.node_name is not None:
+            force_setattr(self, "node_name", intern(self.node_name))
+        if self.zone is not None:
+            force_setattr(self, "zone", intern(self.zone))
+        if self.target_ref is not None:
+            force_setattr(self.target_ref, "kind", intern(self.target_ref.kind))
+            force_setattr(self.target_ref, "namespace", intern(self.target_ref.namespace))
 
 
 class EndpointPort(View, frozen=True):
