@@ -67,20 +67,21 @@ def by_port(
             continue
         candidate = _candidate(endpoint, address, number, place)
         known = found.setdefault(name, {})
-        other = known.get((address, number))
-        known[address, number] = candidate if other is None else min(other, candidate, key=_merit)
+        other = known.setdefault((address, number), candidate)
+        if other is not candidate:
+            known[address, number] = min(other, candidate, key=_merit)
     return (
-        {name: sorted(sockets.values(), key=lambda candidate: candidate.endpoint) for name, sockets in found.items()},
+        {name: [sockets[each] for each in sorted(sockets)] for name, sockets in found.items()},
         tuple(refused[key] for key in sorted(refused)),
     )
 
 
 def _candidate(endpoint: views.Endpoint, address: str, port: int, place: Place) -> Candidate:
     """Conditions that are not given count as ready, serving (if ready), and not terminating."""
-    ready = endpoint.conditions.ready is not False
-    serving = ready if endpoint.conditions.serving is None else endpoint.conditions.serving
-    found = Endpoint(address, port, local=endpoint.node_name in place.nodes)
-    hints, terminating = endpoint.hints, bool(endpoint.conditions.terminating)
+    conditions, hints = endpoint.conditions, endpoint.hints
+    ready, terminating = conditions.ready is not False, bool(conditions.terminating)
+    serving = ready if conditions.serving is None else conditions.serving
+    found = Endpoint(address, port, endpoint.node_name in place.nodes)
     if hints is None:
         return Candidate(found, ready, serving, terminating)
     return Candidate(
@@ -130,4 +131,5 @@ def _near(ready: Sequence[Candidate], place: Place) -> Sequence[Candidate]:
 
 
 def _endpoints(found: Sequence[Candidate]) -> tuple[Endpoint, ...]:
-    return tuple(sorted({candidate.endpoint for candidate in found}))
+    """As sorted and as free of doubles as the candidates are."""
+    return tuple([candidate.endpoint for candidate in found])

@@ -32,7 +32,7 @@ OCTETS: Mapping[str, int] = {str(octet): octet for octet in range(256)}
 def canonical(text: str) -> str:
     """An address in the one form in which addresses are compared, however it was written; empty when it is none."""
     octets = text.split(".")
-    if len(octets) == 4 and OCTETS.keys() >= set(octets):
+    if len(octets) == 4 and octets[0] in OCTETS and octets[1] in OCTETS and octets[2] in OCTETS and octets[3] in OCTETS:
         return text
     found = rules.address(text)
     return "" if found is None else str((isinstance(found, IPv6Address) and found.ipv4_mapped) or found)
@@ -40,7 +40,10 @@ def canonical(text: str) -> str:
 
 def parsed(address: str) -> IPv4Address | IPv6Address:
     """Of an address in its canonical form."""
-    return IPv6Address(address) if ":" in address else IPv4Address(bytes(map(OCTETS.__getitem__, address.split("."))))
+    if ":" in address:
+        return IPv6Address(address)
+    first, second, third, fourth = address.split(".")
+    return IPv4Address(OCTETS[first] << 24 | OCTETS[second] << 16 | OCTETS[third] << 8 | OCTETS[fourth])
 
 
 def family_of(address: str) -> Family:
