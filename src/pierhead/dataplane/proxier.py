@@ -100,7 +100,7 @@ class Proxier:
             self._wake.clear()
             try:
                 await self._sync()
-            except OSError as error:
+            except Exception as error:  # what is wrong with one table is not the end of the API, nor of the pods
                 await self._recover(error)
                 continue
             self._failures = 0
@@ -116,8 +116,8 @@ class Proxier:
             OSError: the data plane could not apply it.
         """
         services, slices = self._services.revision, self._slices.revision
-        changed, self._changed = self._changed, set()
-        changes = self._assembly.update({name: self._build(name) for name in changed})
+        changes = self._assembly.update({name: self._build(name) for name in self._changed})
+        self._changed.clear()
         if self._whole:
             self._whole, changes = False, whole(self._assembly.table())
         refused = await self._dataplane.commit(changes)
@@ -127,11 +127,12 @@ class Proxier:
         self._tell(refusals)
         self._reporter.publish(Report(services, slices, refusals))
 
-    async def _recover(self, error: OSError) -> None:
+    async def _recover(self, error: Exception) -> None:
         self._whole = True
         self._failures += 1
         delay = _delay(self._failures)
-        log.warning("programming failed, trying the whole table again in %.1f s: %s", delay, error)
+        text = "programming failed, trying the whole table again in %.1f s: %s"
+        log.warning(text, delay, error, exc_info=_bug(error))
         await asyncio.sleep(delay)
 
     async def _stand_by(self) -> None:
@@ -141,8 +142,8 @@ class Proxier:
         while True:
             try:
                 stranger = await self._dataplane.disturbed()
-            except OSError as error:
-                log.warning("changes by others are noticed with our own next one only: %s", error)
+            except Exception as error:
+                log.warning("changes by others are noticed with our own next one only: %s", error, exc_info=_bug(error))
                 return
             now = asyncio.get_running_loop().time()
             times, last = (times + 1 if now - last < QUIET_SECONDS else 1), now
@@ -190,6 +191,11 @@ class Proxier:
             self._place = replace(self._place, zones=zones)
             self._changed.update(map(_name_of, self._services.list()))
             self._wake.set()
+
+
+def _bug(error: Exception) -> Exception | None:
+    """One that no data plane says it raises: where it comes from is worth knowing."""
+    return None if isinstance(error, OSError) else error
 
 
 def _delay(times: int) -> float:

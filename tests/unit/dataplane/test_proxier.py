@@ -26,6 +26,7 @@ from pierhead.dataplane.dataplane import Stranger
 from pierhead.dataplane.memory import Memory
 from pierhead.dataplane.proxier import Proxier
 from pierhead.errors import ApiError
+from pierhead.forwarding.build import Part, build
 from pierhead.forwarding.diff import Change, Reset
 from pierhead.forwarding.place import Place
 from pierhead.forwarding.table import Frontend, Refusal, ServiceName
@@ -222,6 +223,29 @@ def test_after_a_failed_commit_the_next_one_is_the_whole_table(monkeypatch: pyte
         await until(programmed)
         assert [changes[:1] for changes in stage.dataplane.commits] == [(Reset(),)]
 
+    play(scene)
+
+
+def test_what_nobody_foresaw_ends_no_region_and_loses_no_change(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "FIRST_DELAY", 0.001)
+    wrong = [ZeroDivisionError("a bug")]
+
+    def once_wrong(*given: Any) -> Part:
+        if wrong:
+            raise wrong.pop()
+        return build(*given)
+
+    async def scene(stage: Stage) -> None:
+        await stage.service()
+        await until(lambda: _holds(stage.dataplane, FRONTEND))
+        assert not wrong
+        (told,) = [found for found in caplog.records if "programming failed" in found.getMessage()]
+        assert told.exc_info is not None
+        assert told.exc_info[0] is ZeroDivisionError
+
+    monkeypatch.setattr(module, "build", once_wrong)
     play(scene)
 
 
