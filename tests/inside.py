@@ -22,6 +22,9 @@ from pierhead.controllers import Controllers
 from pierhead.errors import not_found
 from pierhead.store.memory import MemoryStore
 
+STORE = "store-1"
+"""The uid that proxies have to name in their reports."""
+
 
 def network(mode: Mode = "none", *ranges: str) -> Network:
     return Network(mode, tuple(map(ip_network, ranges or ("10.96.0.0/16",))))
@@ -88,7 +91,7 @@ async def at_work(client: Client, ground: Network | None = None) -> AsyncIterato
     """The controllers of a region at work over its API, and what they read. Leaving the block kills them wherever they are."""
     async with asyncio.TaskGroup() as group:
         informers = Informers(client)
-        loops = Controllers(client, informers, ground or network(), address=("192.0.2.1", 6443))
+        loops = Controllers(client, informers, ground or network(), address=("192.0.2.1", 6443), store=STORE)
         running = [group.create_task(informers.run()), group.create_task(loops.run())]
         await informers.synced()
         try:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import virtual
-from inside import controlled, network
+from inside import STORE, controlled, network
 from pierhead.api import Tree
 from pierhead.api.kinds import NODE, PROXY_STATUS, SERVICE
 from pierhead.api.views.services import OTHER_PROXY
@@ -62,7 +62,12 @@ class World:
             found = await self._client.get(PROXY_STATUS, name)
             services = self.reached[name] = found.get("spec", {}).get("want", {}).get("services", "0")
         refusals = [{"namespace": "default", "name": one, "reason": "AddressInUse", "message": one} for one in refused]
-        status = {"nodes": [name], "programmed": {"services": services}, "refusals": sorted(refusals, key=str)}
+        status = {
+            "store": STORE,
+            "nodes": [name],
+            "programmed": {"services": services},
+            "refusals": sorted(refusals, key=str),
+        }
         await self._client.patch(PROXY_STATUS, name, {"status": status}, subresource="status")
 
     async def do_service(self, name: str, port: int) -> None:

@@ -28,13 +28,15 @@ from pierhead.core.defaultpool import Standing
 
 
 class Controllers:
-    """The controllers of one region. ``address``: where the API server is found, (IP, port).
+    """The controllers of one region. ``address``: where the API server is found, (IP, port); ``store``: the uid of its store.
 
     In a region without a network of its own (mode ``none``) pods and nodes are whatever somebody writes: nobody binds pods, nobody
     minds a node's silence, and no Service is said to be programmed.
     """
 
-    def __init__(self, client: Client, informers: Informers, network: Network, *, address: tuple[str, int]) -> None:
+    def __init__(
+        self, client: Client, informers: Informers, network: Network, *, address: tuple[str, int], store: str
+    ) -> None:
         self._informers = informers
         self._recorders: list[Recorder] = []
         selection, ownership = Selection(informers), Ownership(informers)
@@ -60,7 +62,7 @@ class Controllers:
             self._pools,
         ]
         if network.mode != "none":
-            self._loops.append(Programmed(named(Programmed), informers))
+            self._loops.append(Programmed(named(Programmed), informers, store))
             self._loops.append(Binding(named(Binding), informers, recorder(Binding)))
             self._loops.append(Nodes(named(Nodes), informers, recorder(Nodes)))
 

@@ -46,9 +46,11 @@ class Programmed(Loop):
     workers = 1
     """A thousand Services that are created at once should not wait for a thousand conditions."""
 
-    def __init__(self, client: Client, informers: Informers) -> None:
+    def __init__(self, client: Client, informers: Informers, store: str) -> None:
+        """``store``: its uid. A report of revisions of another store says nothing."""
         super().__init__()
         self._client = client
+        self._store = store
         self._services: Informer[Service] = informers.of(SERVICE)
         self._proxies: Informer[ProxyStatus] = informers.of(PROXY_STATUS)
         self._nodes: Informer[Node] = informers.of(NODE)
@@ -80,12 +82,13 @@ class Programmed(Loop):
 
     async def _evaluate(self, key: str, service: Service) -> float | None:
         self._open.add(key)
-        barrier, proxies = self._barrier(key, service), self._proxies.list()
+        barrier, proxies = self._barrier(key, service), [found for found in self._proxies.list() if self._counts(found)]
         live = [found.metadata.name for found in self._nodes.list() if found.ready]
         waiting = frozenset() if barrier.passed else behind(barrier.revision, proxies, live)
         found = judge(service, waiting, proxies, live)
         if found is None:
             return None
+        met = not barrier.passed and not waiting
         if waiting:
             self._want(barrier.revision)
         else:
@@ -96,7 +99,7 @@ class Programmed(Loop):
                 return left
         elif found.status == "True":
             self._open.discard(key)
-        if is_news(condition_of(service), found):
+        if is_news(condition_of(service), found, met=met):
             await self._write(service, found)
         return None
 
@@ -123,6 +126,9 @@ class Programmed(Loop):
             )
             await self._services.reached(stored["metadata"]["resourceVersion"])
 
+    def _counts(self, proxy: ProxyStatus) -> bool:
+        return proxy.status.store == self._store
+
     # -- what is asked of proxies -------------------------------------------------------------------------------
 
     def _want(self, revision: int) -> None:
@@ -130,13 +136,15 @@ class Programmed(Loop):
         due = self._asked + min(GATHER * len(self._open), LONGEST_GATHER)
         delay = max(0.0, due - asyncio.get_running_loop().time())
         for proxy in self._proxies.list():
-            if reached(proxy) < self._wanted:
+            if not self._counts(proxy) or reached(proxy) < self._wanted:
                 self.queue.add_after(proxy.metadata.name, delay)
 
     async def _ask(self, name: str) -> None:
         """Has the proxy report as soon as it is there."""
         proxy = self._proxies.get(name)
-        if proxy is None or max(reached(proxy), int(proxy.spec.want.services or 0)) >= self._wanted:
+        if proxy is None or int(proxy.spec.want.services or 0) >= self._wanted:
+            return
+        if self._counts(proxy) and reached(proxy) >= self._wanted:
             return
         self._asked = asyncio.get_running_loop().time()
         want = {"spec": {"want": {"services": str(self._wanted)}}}
@@ -153,7 +161,7 @@ class Programmed(Loop):
         """A report that has got further, or that refuses other frontends; a new proxy has reported nothing yet."""
         old, new = change
         self._look_at(_refused(old) ^ _refused(new))
-        if old is None or new is None or old.status.nodes != new.status.nodes:
+        if old is None or new is None or _spoken_for(old) != _spoken_for(new):
             self._look()
         elif reached(new) > reached(old):
             self._look_at_waiting(reached(new))
@@ -183,6 +191,10 @@ class Programmed(Loop):
             barrier = self._barriers.get(key)
             if barrier is not None and not barrier.passed and barrier.revision <= revision:
                 self.queue.add(key)
+
+
+def _spoken_for(proxy: ProxyStatus) -> tuple[str, tuple[str, ...]]:
+    return proxy.status.store, proxy.status.nodes
 
 
 def _refused(proxy: ProxyStatus | None) -> set[Refusal]:

@@ -74,11 +74,13 @@ def condition_of(service: Service) -> Condition | None:
     return next((found for found in service.status.conditions if found.type == PROGRAMMED), None)
 
 
-def is_news(old: Condition | None, new: Condition) -> bool:
-    """Whether it has to be written: how many nodes carry a Service is no reason to write it again."""
+def is_news(old: Condition | None, new: Condition, *, met: bool = False) -> bool:
+    """Whether it has to be written. How many nodes carry a Service is no reason to write it again, but where they have only just
+    been waited for (``met``): then others may have been counted before, by another start of the region."""
     if old is None or (old.status, old.reason) != (new.status, new.reason):
         return True
-    return old.observed_generation != new.observed_generation or (new.status != "True" and old.message != new.message)
+    told = met or new.status != "True"
+    return old.observed_generation != new.observed_generation or (told and old.message != new.message)
 
 
 def reached(proxy: ProxyStatus) -> int:

@@ -81,12 +81,12 @@ class Roles:
         async with asyncio.TaskGroup() as carrying:
             carrying.create_task(informers.run())
             carrying.create_task(self._terrain.tend(informers))
-            if self._placed:
+            if self._homes.is_dir():
                 await self._remove_vanished(client)
             for group in self._terrain.groups:
                 carrying.create_task(self._proxy(group, informers))
             async with asyncio.TaskGroup() as working:
-                controllers = Controllers(client, informers, network, address=self._address)
+                controllers = Controllers(client, informers, network, address=self._address, store=self._store.uid)
                 working.create_task(controllers.run())
                 for node in self._placed:
                     agent = self._agent(node, informers)
@@ -108,8 +108,7 @@ class Roles:
     async def _remove_vanished(self, client: Client) -> None:
         from pierhead.region import vanished
 
-        reporting = [group[0].name for group in self._terrain.groups]
-        await vanished.remove(client, self._store, self._homes, present=self._tokens, reporting=reporting)
+        await vanished.remove(client, self._store, self._homes, present=self._tokens)
 
     def _agent(self, node: Placed, informers: Informers) -> NodeAgent:
         from pierhead.node.agent import NodeAgent

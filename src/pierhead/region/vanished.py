@@ -1,8 +1,8 @@
-"""Nodes that an earlier start had and this one has not: ``--zones`` or ``--node-name`` changed.
+"""Nodes that an earlier start had and this one has not: ``--zones``, ``--node-name`` or ``--network`` changed.
 
 Nobody will ever speak for them again, so their pods' processes are ended, their pods and Nodes removed, as an administrator
 does with a machine that is gone for good. What a ReplicaSet keeps then starts elsewhere at once. An external pod ran nowhere here: it
-stays, and is for another node to look at. Of the proxies' reports only those of proxies which run now are left.
+stays, and is for another node to look at. What the proxies of earlier starts reported is void: what they held ended with them.
 
 The directory of a node goes last, so that whatever ends this on the way, the next start does the rest.
 """
@@ -30,19 +30,16 @@ from pierhead.store import AtRevision, Put, Store
 log = logging.getLogger(__name__)
 
 
-async def remove(
-    client: Client, store: Store, home: Path, *, present: Collection[str], reporting: Collection[str]
-) -> None:
-    """``home`` holds a directory for each node that ever ran here, named after it; ``present``: those that run now;
-    ``reporting``: those of them for which a proxy reports."""
+async def remove(client: Client, store: Store, home: Path, *, present: Collection[str]) -> None:
+    """``home`` holds a directory for each node that ever ran here, named after it; ``present``: those that run now. No proxy of this
+    start has reported yet."""
     for directory in await asyncio.to_thread(_others, home, present):
         log.warning("node %s is no longer part of this region: it is removed, and the pods it ran", directory.name)
         await leftovers.end(leftovers.mark(directory))
         await _forget(client, store, directory.name)
         await asyncio.to_thread(shutil.rmtree, directory)
-    for name in present:
-        if name not in reporting:
-            await _delete(client.delete(PROXY_STATUS, name))
+    for found in (await client.list(PROXY_STATUS)).items:
+        await _delete(client.delete(PROXY_STATUS, found["metadata"]["name"]))
 
 
 def _others(home: Path, present: Collection[str]) -> list[Path]:
@@ -59,8 +56,7 @@ async def _forget(client: Client, store: Store, node: str) -> None:
             await _unbind(store, f"{POD.resource}/{meta['namespace']}/{meta['name']}")
         else:
             await _delete(client.delete(POD, meta["name"], meta["namespace"], grace=0, uid=meta["uid"]))
-    for kind in (PROXY_STATUS, NODE):
-        await _delete(client.delete(kind, node))
+    await _delete(client.delete(NODE, node))
 
 
 async def _unbind(store: Store, key: str) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 import virtual
-from inside import Flaky, controlled, network, server, working
+from inside import STORE, Flaky, controlled, network, server, working
 from pierhead.api import Tree
 from pierhead.api.kinds import NODE, PROXY_STATUS, SERVICE
 from pierhead.api.network import Mode
@@ -31,9 +32,10 @@ class Scene:
         await self.client.create(NODE, {"metadata": {"name": name}})
         await self.client.patch(NODE, name, READY, subresource="status")
 
-    async def report(self, *nodes: str, services: int = 0, refusals: tuple[Tree, ...] = ()) -> None:
+    async def report(self, *nodes: str, services: int = 0, refusals: tuple[Tree, ...] = (), store: str = STORE) -> None:
         """What the proxy of these nodes says, and lets everybody hear it."""
-        status = {"nodes": nodes, "programmed": {"services": str(services)}, "refusals": refusals}
+        programmed = {"services": str(services)}
+        status = {"store": store, "nodes": nodes, "programmed": programmed, "refusals": refusals}
         if not (await self.client.list(PROXY_STATUS, fields=f"metadata.name={nodes[0]}")).items:
             await self.client.create(PROXY_STATUS, {"metadata": {"name": nodes[0]}})
         await self.client.patch(PROXY_STATUS, nodes[0], {"status": status}, subresource="status")
@@ -330,6 +332,48 @@ def test_a_service_that_is_made_again_under_its_name_is_another_one() -> None:
         assert (await scene.says())[0] == "True"
 
     play(scenario)
+
+
+def test_a_report_about_another_store_says_nothing() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.node("a")
+        await scene.report("a")
+        made = await scene.web()
+        await scene.report("a", services=revision(made) + 100, store="rebuilt since")
+        assert await scene.condition() == {}
+        assert await scene.wanted() >= revision(made)
+        await scene.report("a", services=revision(made))
+        assert (await scene.says())[0] == "True"
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(("left", "message"), [(("a", "b"), "2/2 nodes"), (("a",), "1/1 nodes")])
+def test_a_start_counts_anew_and_writes_what_differs(left: tuple[str, ...], message: str) -> None:
+    """With the reports of proxies that have ended their ProxyStatuses go."""
+
+    async def scenario() -> None:
+        ground = network("loopback")
+        async with server(ground) as found:
+            scene = Scene(found.client)
+            async with working(found.client, ground):
+                await scene.node("a")
+                await scene.node("b")
+                await scene.report("a", "b")
+                await scene.web()
+                await scene.report("a", "b", services=await scene.wanted())
+                before = await scene.shown()
+            await found.client.delete(PROXY_STATUS, "a")
+            for name in {"a", "b"} - set(left):
+                await found.client.delete(NODE, name)
+            async with working(found.client, ground):
+                await asyncio.sleep(MOMENT)
+                assert await scene.shown() == before
+                await scene.report(*left, services=revision(before))
+                assert await scene.says() == ("True", message, 1)
+                assert (await scene.shown() == before) == (len(left) == 2)
+
+    virtual.run(scenario())
 
 
 def test_a_service_on_its_way_out_is_left_alone() -> None:

@@ -70,9 +70,9 @@ def test_what_ran_on_it_ends_and_what_runs_elsewhere_waits_for_another_node(tmp_
     async def scenario(found: Inside) -> None:
         await populate(found, tmp_path)
         before = await found.client.get(POD, "db-old", "default")
-        await vanished.remove(found.client, found.store, tmp_path, present=["here"], reporting=["here"])
+        await vanished.remove(found.client, found.store, tmp_path, present=["here"])
         assert await names(found) == LEFT
-        assert await names(found, NODE) == await names(found, PROXY_STATUS) == ["here"]
+        assert await names(found, NODE) == ["here"]
         after = await found.client.get(POD, "db-old", "default")
         assert after["spec"].pop("nodeName", None) is None
         assert before["spec"].pop("nodeName") == "old"
@@ -85,6 +85,25 @@ def test_what_ran_on_it_ends_and_what_runs_elsewhere_waits_for_another_node(tmp_
 
     inside(scenario)
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_what_proxies_of_earlier_starts_reported_is_void(tmp_path: Path) -> None:
+    async def scenario(found: Inside) -> None:
+        await populate(found, tmp_path)
+        await vanished.remove(found.client, found.store, tmp_path, present=["here"])
+        assert await names(found, PROXY_STATUS) == []
+
+    inside(scenario)
+
+
+def test_where_nobody_runs_a_node_there_is_none(tmp_path: Path) -> None:
+    async def scenario(found: Inside) -> None:
+        await populate(found, tmp_path)
+        await vanished.remove(found.client, found.store, tmp_path, present=[])
+        assert await names(found, NODE) == []
+
+    inside(scenario)
+    assert list(tmp_path.iterdir()) == []
 
 
 def killed_before(write: int, found: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +127,7 @@ def test_no_registration_is_lost_wherever_it_is_killed(tmp_path: Path) -> None:
         with pytest.MonkeyPatch.context() as patched:
             killed_before(write, found, patched)
             try:
-                await vanished.remove(found.client, found.store, home, present=["here"], reporting=["here"])
+                await vanished.remove(found.client, found.store, home, present=["here"])
             except (ApiError, StoreFailed):
                 return False
             return True
@@ -116,7 +135,7 @@ def test_no_registration_is_lost_wherever_it_is_killed(tmp_path: Path) -> None:
     async def scenario(found: Inside, write: int) -> bool:
         finished = await lives(found, tmp_path, write)
         assert {"db-old", "kept-old"} < set(await names(found))
-        await vanished.remove(found.client, found.store, tmp_path, present=["here"], reporting=["here"])
+        await vanished.remove(found.client, found.store, tmp_path, present=["here"])
         assert await names(found) == LEFT
         assert "nodeName" not in (await found.client.get(POD, "db-old", "default"))["spec"]
         assert await names(found, NODE) == ["here"]
@@ -135,7 +154,7 @@ def test_a_change_meanwhile_is_not_written_over(tmp_path: Path, monkeypatch: pyt
         get, stale = found.store.get, [found.store.get(key)]
         await found.client.patch(POD, "db-old", {"metadata": {"labels": {"a": "b"}}}, "default")
         monkeypatch.setattr(found.store, "get", lambda asked: stale.pop() if asked == key and stale else get(asked))
-        await vanished.remove(found.client, found.store, tmp_path, present=["here"], reporting=["here"])
+        await vanished.remove(found.client, found.store, tmp_path, present=["here"])
         assert not stale
         after = await found.client.get(POD, "db-old", "default")
         assert after["metadata"]["labels"] == {"app": "db", "a": "b"}
