@@ -56,12 +56,12 @@ class Plan:
 
 FOUR = Plan(
     Ground(Family.IP, "uid", ("192.168.100.11",), (ip_network("10.96.0.0/16"),), (ip_network("10.244.0.0/16"),),
-           (ip_network("203.0.113.0/24"),), ("up0",)),
+           ("up0",), sole=True),
     socket.AF_INET, 32, ("10.244.1.11", "10.244.1.12"), "192.168.100.100", "10.96.1.1", "203.0.113.10",
 )  # fmt: skip
 SIX = Plan(
     Ground(Family.IP6, "uid", ("fd00:100::11",), (ip_network("fd00:10:96::/112"),), (ip_network("fd00:10:244::/48"),),
-           (ip_network("2001:db8:113::/64"),), ("up0",)),
+           ("up0",), sole=True),
     socket.AF_INET6, 128, ("fd00:10:244:1::11", "fd00:10:244:1::12"), "fd00:100::100", "fd00:10:96::101", "2001:db8:113::10",
 )  # fmt: skip
 PLANS = pytest.mark.parametrize("plan", [FOUR, SIX], ids=["IPv4", "IPv6"])

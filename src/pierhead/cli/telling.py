@@ -173,7 +173,7 @@ class _Telling:
         sent = Sent(source, destination, PROTOCOLS[packet.protocol], packet.port, link=self._sender.link)
 
         def is_local(address: Address) -> bool:
-            own = (*ground.services, *ground.floating)
+            own = (*ground.services, *self._place.network.floating_ranges)
             return str(address) in ground.nodes or any(address in found for found in own)
 
         return fates(rules, sent, is_local)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, NamedTuple
 
 import msgspec
@@ -66,6 +66,11 @@ AFFINITY_SIZE: Final = 262144
 AFFINITY_TIMEOUT: Final = 10_800_000
 CAPACITY: Final = 262144
 
+EVERYBODYS: Final[tuple[tuple[Range, ...], tuple[Range, ...]]] = (
+    (IPv4Network("127.0.0.1/32"), IPv4Network("224.0.0.0/3")),
+    (IPv6Network("::1/128"), IPv6Network("fe80::/10"), IPv6Network("ff00::/8")),
+)
+"""By family: loopback, link-local, multicast and broadcast addresses, which every host has."""
 JUDGED: Final = struct.pack("=I", State.ESTABLISHED | State.RELATED)
 """The states of packets that were judged before."""
 
@@ -90,11 +95,13 @@ class Ground(msgspec.Struct, frozen=True):
     """The node's own addresses, where node ports are served."""
     services: tuple[Range, ...]
     pods: tuple[Range, ...]
-    floating: tuple[Range, ...] = ()
     uplinks: tuple[str, ...] = ()
     """Interfaces towards the world: from there nobody reaches cluster IPs and pods but ``peers``."""
     peers: tuple[Range, ...] = ()
     """Who is no stranger at an uplink: the region's other nodes."""
+    sole: bool = False
+    """The nodes have no addresses but ``nodes``. At any other that leads here, such as a floating IP of whichever pool, nobody is let
+    in but by a Service."""
     capacity: int = CAPACITY
     """Endpoints, and frontends, that fit."""
 
@@ -297,10 +304,14 @@ class Layout:
         yield "out", (self.daddr.into(), x.lookup(self.nodes), x.verdict(x.RETURN))
         for chain in ("in", "forward", "out"):
             yield chain, (x.verdict(x.jump("verdicts")),)
-        for found in self.ground.floating:
+        if self.ground.sole:
             untranslated = (x.ct(Ct.STATUS).into(), mask(Status.DNAT), x.cmp(mark(0)))
             fresh = (x.ct(Ct.STATE).into(), x.bitwise(JUDGED), x.cmp(mark(0)))
-            yield "in", (*fresh, *untranslated, *within(self.daddr, found), refuse)
+            ordinary = [
+                part for found in EVERYBODYS[self.ground.six] for part in within(self.daddr, found, Compare.NOT_EQUAL)
+            ]
+            others = (self.daddr.into(), x.lookup(self.nodes, inverse=True))
+            yield "in", (*fresh, *untranslated, *ordinary, *others, refuse)
 
     def _learn(self) -> Iterator[tuple[str, tuple[Expression, ...]]]:
         for chain in ("in", "learn-post"):

@@ -40,6 +40,8 @@ PODS: Final = "pods"
 WORLD: Final[Mapping[int, Range]] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 PATIENCE: Final = 0.5
 """Seconds for the machine to answer its own node."""
+LONGER: Final = 2.5
+"""Where nobody is seen who would keep it from answering: the link may be new, and what is lost is sent again after a second."""
 
 log = logging.getLogger(__name__)
 
@@ -125,16 +127,21 @@ def _open_ways(settings: Settings, namespace: NetworkNamespace, plan: Wiring, st
             log.warning("what pods send to the world: %s", found)
     else:
         egress.remove(firewall, plan.link)
-    if not _lets_in(namespace, plan.sides):
-        for found in [*firewalls.shut(firewall, Hook.INPUT, plan)] or ["some rule of this machine drops it"]:
+    if not _lets_in(namespace, plan.sides, PATIENCE):
+        suspects = [*firewalls.shut(firewall, Hook.INPUT, plan)]
+        if not suspects and not _lets_in(namespace, plan.sides, LONGER):
+            suspects = [
+                f"lost, and no firewall is seen that drops it: nft list ruleset; iptables-legacy -S; it comes by {plan.link}"
+            ]
+        for found in suspects:
             log.warning("what pods send to this machine, and so to the API: %s", found)
 
 
-def _lets_in(namespace: NetworkNamespace, sides: Sequence[Side]) -> bool:
-    """Whether the machine answers its node; tried, in IPv4, which has no neighbours to find first."""
+def _lets_in(namespace: NetworkNamespace, sides: Sequence[Side], patience: float) -> bool:
+    """Whether the machine answers its node; tried, in IPv4, which has no neighbours to find first. ``patience``: in seconds."""
     for address in (str(side.machine) for side in sides if side.machine.version == 4):
         with socket.create_server((address, 0)) as server:
-            call = partial(socket.create_connection, server.getsockname(), timeout=PATIENCE)
+            call = partial(socket.create_connection, server.getsockname(), timeout=patience)
             try:
                 namespace.within(call).close()
             except OSError:
@@ -213,7 +220,7 @@ def ground(network: Network, owner: str, version: int = 0) -> Ground:
     machine, node = (_address(found, version) for found in (network.machine_addresses, network.node_addresses))
     return Ground(
         Family.IP6 if version == 6 else Family.IP, owner, (str(node),), _of(network.service_ranges, version),
-        _of(network.pod_ranges, version), _of(network.floating_ranges, version), (UPLINK,), (ip_network(machine),),
+        _of(network.pod_ranges, version), (UPLINK,), (ip_network(machine),), sole=True,
     )  # fmt: skip
 
 

@@ -47,8 +47,7 @@ class Closed(Objects):
 
     def ground(self, network: Network, family: Family) -> Ground:
         found = super().ground(network, family)
-        floating, peers = (of(found.six, ranges) for ranges in (FLOATING_RANGES, NODE_B))
-        return replace(found, uplinks=("eth0",), floating=tuple(floating), peers=tuple(peers))
+        return replace(found, uplinks=("eth0",), sole=True, peers=tuple(of(found.six, NODE_B)))
 
 
 NODE_B: Final = tuple(map(ip_network, (*ADDRESSES["node-b"], "10.244.2.0/24", "fd00:10:244:2::/64")))

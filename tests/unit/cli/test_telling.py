@@ -23,7 +23,7 @@ from unit.cli.test_packets import MACHINE, a_node, a_pod
 FLOATING = (ip_network(f"{VIP}/32"),)
 NETWORKED = replace(NETWORK, machine_address=MACHINE, floating_ranges=FLOATING)
 """With addresses of loopback, as all of these tests; who carries the traffic is told by the kernel that is given."""
-UPLINKED = replace(GROUND, uplinks=("up0",), peers=(ip_network(MACHINE),), floating=FLOATING)
+UPLINKED = replace(GROUND, uplinks=("up0",), peers=(ip_network(MACHINE),), sole=True)
 WEB = service(type="LoadBalancer", ingress=[VIP], selector={"app": "web"}, loadBalancerSourceRanges=["198.51.100.0/24"])
 PODS = [a_pod("p", pod(1)), a_pod("q", pod(2))]
 BOTH = slice_of("web", endpoint(1), endpoint(2))
