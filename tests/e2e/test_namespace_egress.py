@@ -171,6 +171,22 @@ def test_a_firewall_between_pods_and_the_world_is_named_with_the_line_to_type(tm
 
 
 @AS_ROOT
+@pytest.mark.parametrize(
+    ("which", "told"), [("", ["lost, and no firewall is seen that drops it: nft list ruleset"]), ("numgen inc mod 2 == 0", [])],
+    ids=["each", "every other"],
+)  # fmt: skip
+def test_who_drops_where_nobody_would_look_is_not_guessed_and_one_lost_packet_is_no_firewall(
+    tmp_path: Path, which: str, told: list[str]
+) -> None:
+    rule = f"ip daddr 10.97.0.1 tcp flags & (syn | ack) == syn {which} drop"
+    with network_namespace(mapped=False) as enter:
+        nft(enter, f"table ip odd {{ chain c {{ type filter hook input priority 0; policy accept; {rule}; }}; }}")
+        with running(tmp_path / "d", *OPTIONS, enter=enter) as region:
+            found = [line.partition("and so to the API: ")[2] for line in region.lines if "what pods send" in line]
+    assert [line.partition(";")[0] for line in found] == told
+
+
+@AS_ROOT
 def test_a_firewall_between_pods_and_the_machine_is_tried_and_named(tmp_path: Path) -> None:
     with network_namespace(mapped=False) as enter:
         nft(enter, FIREWALLD)
