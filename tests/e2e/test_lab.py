@@ -268,11 +268,10 @@ def test_what_cannot_be_run_is_said(lab: Lab, where: str, command: list[str], li
 @pytest.mark.parametrize("account", ACCOUNTS)
 def test_a_killed_lab_leaves_nothing(account: Sequence[str]) -> None:
     before = seen(())
-    with folder(account) as data:
-        region = start(data, command=[*account, str(PIERHEAD), "lab"])
-        Lab(region, account).apply(pod("p", 9376, APP))
-        region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
+    with folder(account) as data, running(data, command=[*account, str(PIERHEAD), "lab"]) as region:
         inside = Lab(region, account)
+        inside.apply(pod("p", 9376, APP))
+        region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
         with subprocess.Popen(
             [*account, PIERHEAD, "lab", "exec", "--data-dir", data, "p", "cat"], stdin=subprocess.PIPE
         ):
