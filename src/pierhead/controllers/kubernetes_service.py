@@ -66,7 +66,8 @@ class KubernetesService(Loop):
     async def _keep_service(self) -> None:
         wanted, found = service(self._network, self._port), self._services.get(NAME, NAMESPACE)
         if found is None:
-            await self._client.create(SERVICE, wanted)
+            stored = await self._client.create(SERVICE, wanted)
+            await self._services.reached(stored["metadata"]["resourceVersion"])  # else it might meet its own address
         elif (
             found.spec.cluster_ip != wanted["spec"]["clusterIP"]
         ):  # of a range that the region had before; its end calls us again

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from inside import controlled, eventually, network
+import virtual
+from inside import Flaky, controlled, eventually, network, server, serving, working
 from pierhead.api import Tree
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import CONFIG_MAP, ENDPOINT_SLICE, ENDPOINTS, EVENT, NAMESPACE, NODE, POD, REPLICA_SET, SERVICE
@@ -294,6 +295,39 @@ def test_the_service_of_the_api_leads_to_it_again_when_it_led_elsewhere() -> Non
         await eventually(lambda: scene.ready_addresses("kubernetes") == (["192.0.2.1"], ["192.0.2.1"]))
 
     play(scenario)
+
+
+class LateNews(Flaky):
+    """What happens to Services is heard of some time after everything else."""
+
+    async def _until_cut(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            if b'"kind":"Service"' in chunk:
+                await asyncio.sleep(0.2)
+            yield chunk
+
+
+def test_the_service_of_the_api_does_not_meet_its_own_address(caplog: pytest.LogCaptureFixture) -> None:
+    """It moves to another range, as after a start with another --service-cidr; endpoints and slice come before the news of it."""
+
+    async def scenario() -> None:
+        async with (
+            server(network("none", "10.97.0.0/16")) as found,
+            working(found.client, network("none", "10.97.0.0/16")),
+        ):
+            await asyncio.sleep(1)
+        transport = LateNews(found.transport)
+        async with serving(found.store) as again:
+            transport.transport = again.transport
+            async with working(Client(transport, "controllers")):
+                await asyncio.sleep(3)
+                moved = await again.client.get(SERVICE, "kubernetes", "default")
+                assert moved["spec"]["clusterIP"] == "10.96.0.1"
+        posts = [request for request in transport.requests if request.startswith("POST") and "/services" in request]
+        assert len(posts) == 1
+
+    virtual.run(scenario())
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 def test_waiting_pods_are_bound_when_a_node_is_there() -> None:
