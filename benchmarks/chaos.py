@@ -155,7 +155,11 @@ def prepare(region: Region) -> Sequence[str]:
     """Pods and their Service, which answers: its cluster IP, and its floating IP, which is of a pool that came later."""
     for number in range(STAYING + COMING):
         region.call("POST", f"{NAMESPACE}/pods", external(number))
-    region.call("POST", f"{OURS}/floatingippools", {"metadata": {"name": "later"}, "spec": {"ranges": [f"{FLOATING}-10.98.0.14"]}})
+    region.call(
+        "POST",
+        f"{OURS}/floatingippools",
+        {"metadata": {"name": "later"}, "spec": {"ranges": [f"{FLOATING}-10.98.0.14"]}},
+    )
     region.call("POST", f"{OURS}/floatingips", {"metadata": {"name": "web"}, "spec": {"address": FLOATING}})
     ports = [{"port": PORT, "targetPort": TARGET}]
     spec = {"type": "LoadBalancer", "loadBalancerIP": FLOATING, "selector": {"app": "web"}, "ports": ports}
