@@ -82,6 +82,11 @@ def test_the_readme_is_typed() -> None:
     assert ROOT / "README.md" in TYPED
 
 
+def test_each_guide_is_reached_from_the_readme() -> None:
+    linked = {target for target, _ in LINK.findall((ROOT / "README.md").read_text())}
+    assert {f"docs/guides/{page.name}" for page in ROOT.glob("docs/guides/*.md")} <= linked
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_block_is_of_a_kind_that_is_looked_at(page: Path) -> None:
     for language, content in blocks(page.read_text()):
