@@ -7,6 +7,7 @@
     │   ├── Compacted            the asked revision is no longer (or not yet) in the history
     │   ├── StoreLocked          another process holds the data directory
     │   └── StoreFailed          the engine could not make a commit durable; nothing of it is published
+    │       └── StoreFull        the disk has no room
     ├── KernelError              the kernel refused a netlink message: errno, what it was about, its own words
     │   ├── NotPermitted         a capability is missing
     │   ├── NotSupported         this kernel lacks what was asked
@@ -181,6 +182,10 @@ class StoreLocked(StoreError):
 
 class StoreFailed(StoreError):
     """The engine could not make a commit durable (disk full, I/O error); nothing of it was published."""
+
+
+class StoreFull(StoreFailed):
+    """There is no room for it on the disk."""
 
 
 # -- the kernel ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from pierhead.client.troubles import Troubles
 from pierhead.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class WorkQueue:
         self._queued: set[str] = set()
         self._working: set[str] = set()
         self._failures: dict[str, int] = {}
+        self._troubles = Troubles()
         self._timers: dict[str, tuple[float, asyncio.Handle]] = {}
         """When each is due; uvloop's handle does not say it where there is no delay."""
         self._wake = asyncio.Event()
@@ -92,6 +94,7 @@ class WorkQueue:
             self.add_after(key, FIRST_DELAY * 2 ** (min(tries, TRIES) - 1))
         else:
             self._failures.pop(key, None)
+            self._troubles.over(key)
             if again is not None:
                 self.add_after(key, again)
 
@@ -101,7 +104,7 @@ class WorkQueue:
             log.error("%s: %s failed", self._name, key, exc_info=error)
         elif error.code in (404, 409) and tries < TRIES:
             log.debug("%s: %s: %s", self._name, key, error)
-        else:
+        elif self._troubles.is_news(str(error), key):
             log.warning("%s: %s: %s", self._name, key, error)
 
     def _due(self, key: str) -> None:

@@ -15,6 +15,7 @@ from pierhead.api.kinds import PROXY_STATUS
 from pierhead.api.views import ProxyStatus
 from pierhead.client.client import Client
 from pierhead.client.informer import Informer
+from pierhead.client.troubles import Troubles
 from pierhead.errors import ApiError
 from pierhead.forwarding.table import Refusal
 
@@ -56,6 +57,7 @@ class Reporter:
         self._current: Report | None = None
         self._written: Report | None = None
         self._news = asyncio.Event()
+        self._troubles = Troubles()
 
     def publish(self, report: Report) -> None:
         """The data plane holds this now."""
@@ -96,10 +98,12 @@ class Reporter:
         try:
             await self._patch(self._status(report))
         except ApiError as error:
-            log.warning("cannot report what is programmed: %s", error)
+            if self._troubles.is_news(str(error)):
+                log.warning("cannot report what is programmed: %s", error)
             await asyncio.sleep(RETRY_SECONDS)
         else:
             self._written = report
+            self._troubles.over()
 
     async def _patch(self, status: Tree) -> None:
         try:

@@ -19,6 +19,7 @@ from pierhead.api.kinds import LEASE, NODE
 from pierhead.api.views import Node
 from pierhead.client.client import Client
 from pierhead.client.informer import Change, Informer
+from pierhead.client.troubles import Troubles
 from pierhead.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Registration:
         self._client, self._nodes, self._description, self._now = client, nodes, description, now
         self._since = now()
         self._refreshed = 0.0
+        self._troubles = Troubles()
 
     async def register(self) -> None:
         """Until the API server knows the node."""
@@ -107,7 +109,10 @@ class Registration:
                 await self._write()
             await self._renew()
         except ApiError as error:
-            log.warning("node %s: %s", self._description.name, error)
+            if self._troubles.is_news(str(error)):
+                log.warning("node %s: %s", self._description.name, error)
+        else:
+            self._troubles.over()
 
     def _is_gone(self, change: Change[Node]) -> bool:
         return change.new is None and change.latest.metadata.name == self._description.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from pierhead.errors import UsageError
 from pierhead.pki.credentials import Credentials
 from pierhead.pki.files import write_private
 
+ELSEWHERE = "choose another with --data-dir DIR"
+NO_SPACE = f"free some space there, or {ELSEWHERE}"
 LOCK = "lock"
 """The file that says that a directory is a region's."""
 MODE = "mode"
@@ -60,9 +63,9 @@ def prepare(directory: Path) -> Beginning | None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot make {directory}: {error.strerror}", "choose another with --data-dir DIR") from error
+        raise UsageError(f"cannot make {directory}: {error.strerror}", way_out(error)) from error
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-        raise UsageError(f"cannot write in {directory}", "choose another with --data-dir DIR")
+        raise UsageError(f"cannot write in {directory}", ELSEWHERE)
     known = (directory / LOCK).exists()
     if not known and any(directory.iterdir()):
         raise UsageError(f"{directory} holds something else than a region", "choose an empty one with --data-dir DIR")
@@ -85,9 +88,12 @@ def keep_mode(directory: Path, mode: Mode) -> None:
     try:
         (directory / MODE).write_text(mode)
     except OSError as error:
-        raise UsageError(
-            f"cannot write in {directory}: {error.strerror}", "choose another with --data-dir DIR"
-        ) from error
+        raise UsageError(f"cannot write in {directory}: {error.strerror}", way_out(error)) from error
+
+
+def way_out(error: OSError) -> str:
+    """What to do about it: who lacks room only would lose a region by taking another directory."""
+    return NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else ELSEWHERE
 
 
 @contextmanager

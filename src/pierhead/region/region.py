@@ -18,7 +18,7 @@ from pierhead.api.views import FloatingIPPool, Service
 from pierhead.apiserver.server import Serving
 from pierhead.controllers import kubernetes_service
 from pierhead.core.defaultpool import Standing
-from pierhead.errors import StoreError, StoreLocked, UsageError
+from pierhead.errors import StoreError, StoreFull, StoreLocked, UsageError
 from pierhead.pki.credentials import Credentials, ensure
 from pierhead.region import directory, ranges, tenure
 from pierhead.region.listening import answering, doors, names, url
@@ -93,8 +93,10 @@ async def _open_store(data_dir: Path) -> SqliteStore:
         return await SqliteStore.open(data_dir, stamp)
     except StoreLocked as error:
         raise UsageError(str(error), "end the other `pierhead up`, or choose another --data-dir") from error
+    except StoreFull as error:
+        raise UsageError(str(error), directory.NO_SPACE) from error
     except StoreError as error:
-        raise UsageError(str(error), "choose another with --data-dir DIR") from error
+        raise UsageError(str(error), directory.ELSEWHERE) from error
 
 
 def _services(store: SqliteStore) -> Iterator[Service]:
@@ -116,5 +118,5 @@ def _credentials(settings: Settings, found: Ready) -> Credentials:
         directory.write_kubeconfig(found.kubeconfig, found.url, credentials)
     except OSError as error:
         text = f"cannot write {error.filename or settings.data_dir}: {error.strerror}"
-        raise UsageError(text, "choose another with --data-dir DIR") from error
+        raise UsageError(text, directory.way_out(error)) from error
     return credentials

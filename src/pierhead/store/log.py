@@ -7,6 +7,7 @@ when it is opened, and lives in memory from then on; a second structure would on
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pierhead.errors import StoreFailed, StoreLocked
+from pierhead.errors import StoreFailed, StoreFull, StoreLocked
 from pierhead.store.ledger import Row
 
 _FORMAT = 1
@@ -57,7 +58,7 @@ class Log:
                 self.uid, self.compacted = self._prepare()
             except (OSError, sqlite3.Error) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
-                raise StoreFailed(f"cannot open the store in {directory}: {reason}") from error
+                raise _failure(error)(f"cannot open the store in {directory}: {reason}") from error
             undo.pop_all()
 
     def rows(self) -> Iterator[Row]:
@@ -105,6 +106,11 @@ class Log:
         self._connection.execute("INSERT INTO meta VALUES (?, 0)", (os.urandom(16).hex(),))
         self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
         self._connection.execute("COMMIT")
+
+
+def _failure(error: OSError | sqlite3.Error) -> type[StoreFailed]:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return StoreFull if full or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL else StoreFailed
 
 
 def _hold(directory: Path) -> int:

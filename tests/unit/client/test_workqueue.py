@@ -144,6 +144,29 @@ def test_that_somebody_else_was_faster_is_no_news_until_it_goes_on(code: int, ca
     assert virtual.run(scenario()) == [0] * TRIES + [1]
 
 
+def test_what_fails_again_and_again_is_said_once_until_it_changes_or_ends(caplog: pytest.LogCaptureFixture) -> None:
+    answers = ["full", "full", "full", "broken", "broken", "", "broken"]
+
+    async def scenario() -> None:
+        queue, done, left = WorkQueue("some-controller"), asyncio.Event(), iter(answers)
+
+        async def reconcile(key: str) -> float | None:
+            why = next(left, None)
+            if why is None:
+                done.set()
+                return None
+            if not why:
+                return 0.001
+            raise ApiError(500, "InternalError", f"the disk is {why}")
+
+        queue.add("default/web")
+        await work(queue, reconcile, done)
+
+    virtual.run(scenario())
+    said = [record.getMessage().rpartition(" ")[2] for record in caplog.records]
+    assert said == ["full", "broken", "broken"]
+
+
 def test_a_key_may_ask_to_be_looked_at_again() -> None:
     async def scenario() -> int:
         queue, done, runs = WorkQueue("t"), asyncio.Event(), 0

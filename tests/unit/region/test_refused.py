@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -74,3 +76,18 @@ def test_a_directory_in_use_is_left_as_it_is(tmp_path: Path) -> None:
             first.cancel()
 
     asyncio.run(scene())
+
+
+def test_who_only_lacks_room_is_not_sent_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another directory the region would be another one."""
+    asked = Settings(tmp_path / "d", "127.0.0.1", 0, ranges.choose("none"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for broken in ("pierhead.store.log._hold", "pierhead.region.region.ensure"):
+        with monkeypatch.context() as patched:
+            patched.setattr(broken, full)
+            with pytest.raises(UsageError, match="No space left on device") as refused:
+                asyncio.run(run_region(asked, lambda _: None))
+            assert refused.value.hint.startswith("free some space there, or ")
