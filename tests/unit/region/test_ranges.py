@@ -8,7 +8,7 @@ import pytest
 
 from pierhead.api.network import Network
 from pierhead.api.views import FloatingIPPool, FloatingIPPoolSpec, ObjectMeta, Service, ServiceSpec
-from pierhead.core.defaultpool import STARTED_WITH
+from pierhead.core.floating import STARTED_WITH
 from pierhead.errors import UsageError
 from pierhead.region import ranges
 
