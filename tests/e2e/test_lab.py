@@ -70,6 +70,11 @@ class Lab:
     def is_answered(self, by: str, places: Sequence[tuple[str, int]], name: str) -> bool:
         return set(self.ask(by, *places)) == {name}
 
+    def knows_no_way(self, by: str, start: str) -> bool:
+        """Whether nothing leads to addresses that start so."""
+        listed = self.exec(by, "/usr/sbin/ip", "route", "show", "table", "all").stdout
+        return "192.168.100." in listed and start not in listed
+
     def all_answer(self, by: str, address: str) -> bool:
         return set(self.ask(by, *[(address, 80)] * 20)) == set(PODS)
 
@@ -213,6 +218,25 @@ def test_the_host_outside_reaches_floating_ips_and_node_ports_and_nothing_else(l
     assert not set(lab.ask("outside", *closed)) & set(PODS)
     for address, _ in closed:
         assert "lladdr" not in lab.exec("outside", "/usr/sbin/ip", "neigh", "show", address).stdout
+
+
+def test_floating_ips_of_a_pool_that_comes_later_are_reached_as_those_of_the_first(lab: Lab) -> None:
+    kind, address = {"apiVersion": "pierhead.dev/v1", "kind": "FloatingIPPool"}, "10.98.0.5"
+    lab.apply(kind | {"metadata": {"name": "more"}, "spec": {"ranges": ["10.98.0.0/29"]}})
+    owned = {"metadata": {"name": "mine"}, "spec": {"pool": "more", "address": address}}
+    lab.apply(kind | {"kind": "FloatingIP"} | owned)
+    wish = {"type": "LoadBalancer", "loadBalancerIP": address}
+    lab.apply(service("late", [{"port": 80, "targetPort": 9376}], APP, **wish))
+    with ExitStack() as listening:
+        for node in NODES:
+            listening.enter_context(lab.listening(node))
+        for by in ("outside", "node-2", "p1"):
+            eventually(partial(lab.all_answer, by, address), f"all pods answer {by}")
+            assert set(lab.ask(by, (address, 22), ("10.98.0.4", 22))) <= SILENT, by
+    for name in ("service/late", "fip/mine", "fippool/more"):
+        lab.region.kubectl("delete", name, "--wait")
+    for by in ("outside", "node-2"):
+        eventually(partial(lab.knows_no_way, by, "10.98.0."), f"no route is left {by}")
 
 
 def test_in_ipv6_it_is_the_same(lab: Lab) -> None:

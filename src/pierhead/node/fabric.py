@@ -13,6 +13,7 @@ import msgspec
 
 from pierhead.api.network import Range
 from pierhead.dataplane.netlink import Netlink
+from pierhead.errors import ObjectExists, ObjectMissing
 from pierhead.node.netns import LOOPBACK, NetworkNamespace
 from pierhead.node.wiring import UPLINK
 from pierhead.wire import links, routes
@@ -32,6 +33,11 @@ def _host(number: int) -> Mapping[int, IP]:
 def node(number: int) -> Mapping[int, IP]:
     """The addresses of a node; they are counted from 0."""
     return _host(FIRST_NODE + number)
+
+
+def has(found: Range) -> bool:
+    """Whether some of these addresses may be a host's."""
+    return any(found.version == own.version and found.overlaps(own) for own in RANGES.values())
 
 
 ROOT, STRANGER = _host(1), _host(254)
@@ -112,6 +118,18 @@ def plug(root: Netlink, bridge: int, namespace: NetworkNamespace, port: Port) ->
         namespace.set(setting, value)
 
 
+def lead(namespace: NetworkNamespace, gone: Port, come: Port) -> None:
+    """A host on the fabric knows what is behind ``come`` from now on, and nothing of what is behind ``gone``.
+
+    Raises:
+        KernelError: the kernel refused a step.
+    """
+    with namespace.open(Protocol.ROUTE) as inside:
+        index = links.read(inside.request(links.find(UPLINK))[0]).index
+        inside.perform(list(map(routes.delete, _ways(index, gone))), forgiving=(ObjectMissing,))
+        inside.perform(list(map(routes.add, _ways(index, come))), forgiving=(ObjectExists,))
+
+
 def _settings(port: Port) -> Iterator[tuple[str, str]]:
     """What comes by a node and is led on by the same link is on its way: there is no shorter one to tell of."""
     forwards = str(int(port.forwards))
@@ -124,12 +142,15 @@ def _settings(port: Port) -> Iterator[tuple[str, str]]:
 
 def _inside(index: int, port: Port) -> Iterator[Message]:
     yield from _addressed(index, port.addresses)
+    yield from map(routes.add, _ways(index, port))
+
+
+def _ways(index: int, port: Port) -> Iterator[Route]:
     for found, neighbour in port.routes.items():
-        yield routes.add(Route(found, index, neighbour))
+        yield Route(found, index, neighbour)
     sources = {address.version: address for address in port.addresses}
     for found in port.own:
-        local = Route(found, LOOPBACK, kind=RouteKind.LOCAL, table=Table.LOCAL, source=sources[found.version])
-        yield routes.add(local)
+        yield Route(found, LOOPBACK, kind=RouteKind.LOCAL, table=Table.LOCAL, source=sources[found.version])
 
 
 def _addressed(index: int, addresses: Iterable[IP]) -> Iterator[Message]:

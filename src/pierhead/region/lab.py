@@ -6,7 +6,8 @@ checked or undone there: it all ends with the process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv6Network
 from typing import Final
@@ -22,9 +23,10 @@ from pierhead.errors import KernelError, UsageError
 from pierhead.forwarding.nftlayout import Ground
 from pierhead.forwarding.place import Place
 from pierhead.node import fabric, netns
+from pierhead.node.fabric import Port
 from pierhead.node.netns import NetworkNamespace
 from pierhead.node.podnetwork import Apart
-from pierhead.region import namespaced, ranges
+from pierhead.region import namespaced, poolroutes, ranges
 from pierhead.region.labdirectory import host_file, pod_file
 from pierhead.region.placement import Placed, numbered
 from pierhead.region.settings import Settings
@@ -32,6 +34,8 @@ from pierhead.wire.netlink import Protocol
 from pierhead.wire.routes import IP
 
 SERVICES: Final[Mapping[int, Range]] = {4: ranges.CLUSTER_SERVICES, 6: IPv6Network("fd00:10:96::/112")}
+
+log = logging.getLogger(__name__)
 
 
 def network(versions: Sequence[int] = (4, 6)) -> Network:
@@ -56,6 +60,8 @@ class Lab:
         self.groups = tuple((node,) for node in placed)
         self._settings, self._stack = settings, stack
         self._addresses = {node.name: fabric.node(number) for number, node in enumerate(placed)}
+        self._floating = frozenset(settings.network.floating_ranges)
+        """What the fabric leads to."""
 
     def wire(self, owner: str) -> None:
         """Makes the hosts, each with its rules, and then the fabric between them.
@@ -86,7 +92,25 @@ class Lab:
         return found
 
     async def tend(self, informers: Informers) -> None:
-        """There is nothing to follow: the fabric leads to the addresses that it was made for."""
+        await poolroutes.follow(informers, self._lead)
+
+    def _lead(self, pools: Sequence[Range]) -> None:
+        """Brings the fabric's routes to floating IPs to what the pools hold. What the fabric has itself stays with it."""
+        versions = {found.version for found in self._settings.network.service_ranges}
+        wanted = frozenset(found for found in pools if found.version in versions and not fabric.has(found))
+        gone, come = (self._led(found) for found in (self._floating - wanted, wanted - self._floating))
+        try:
+            for name in gone:
+                fabric.lead(self._namespace(name), gone[name], come[name])
+        except KernelError as error:
+            log.warning("routes to floating IPs stay as they were: %s", error)
+        else:
+            self._floating = wanted
+
+    def _led(self, floating: Collection[Range]) -> dict[str, Port]:
+        """The hosts, as if there were nothing but these floating IPs."""
+        found = tuple(floating)
+        return {**fabric.nodes(dict.fromkeys(self._addresses, ()), found), fabric.OUTSIDE: fabric.outside(found)}
 
     def dataplane(self, place: Place, owner: str) -> Nftables:
         (node,) = place.nodes

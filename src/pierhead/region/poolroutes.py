@@ -1,4 +1,4 @@
-"""The machine's routes to floating IPs, which follow the pools."""
+"""Routes to floating IPs, which follow the pools."""
 
 from __future__ import annotations
 
@@ -29,8 +29,23 @@ from pierhead.node.wiring import Wiring
 log = logging.getLogger(__name__)
 
 
+async def follow(informers: Informers, lay: Callable[[tuple[Range, ...]], None]) -> None:
+    """Tells what all pools hold, as networks, at first and whenever one has changed. Until cancelled."""
+    pools: Informer[FloatingIPPool] = informers.of(FLOATING_IP_POOL)
+    changed = asyncio.Event()
+    end = pools.subscribe(lambda _: changed.set())
+    try:
+        await pools.synced.wait()
+        while True:
+            changed.clear()
+            lay(tuple(sorted({found for pool in pools.list() for found in _networks(pool.spec.ranges)}, key=str)))
+            await changed.wait()
+    finally:
+        end()
+
+
 class PoolRoutes:
-    """``plan``: the wiring with these floating IPs in place of others. ``machine``: a routing socket."""
+    """Those of the machine. ``plan``: the wiring with these floating IPs in place of others. ``machine``: a routing socket."""
 
     def __init__(self, machine: Netlink, node: NetworkNamespace, plan: Callable[[tuple[Range, ...]], Wiring]) -> None:
         self._machine, self._node, self._plan = machine, node, plan
@@ -38,19 +53,7 @@ class PoolRoutes:
 
     async def follow(self, informers: Informers) -> None:
         """Until cancelled."""
-        pools: Informer[FloatingIPPool] = informers.of(FLOATING_IP_POOL)
-        changed = asyncio.Event()
-        end = pools.subscribe(lambda _: changed.set())
-        try:
-            await pools.synced.wait()
-            while True:
-                changed.clear()
-                self._lay(
-                    tuple(sorted({found for pool in pools.list() for found in _networks(pool.spec.ranges)}, key=str))
-                )
-                await changed.wait()
-        finally:
-            end()
+        await follow(informers, self._lay)
 
     def _lay(self, wanted: tuple[Range, ...]) -> None:
         if wanted == self._laid:
