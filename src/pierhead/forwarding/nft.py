@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -78,7 +77,7 @@ class Step(msgspec.Struct, frozen=True):
     """UDP frontends whose flows may be on an endpoint that no longer serves → the sockets on which they may stay."""
 
 
-class _Port(msgspec.Struct, gc=False):
+class _Port(msgspec.Struct, eq=False, gc=False):
     """One port of a Service: where it leads, who leads there, and what that has been given."""
 
     key: PortKey
@@ -160,38 +159,38 @@ class Compiler:
     def take(self, changes: Iterable[Change]) -> Step:
         """The messages that bring the kernel from the last step to here. ``Reset`` is another compiler."""
         self._assignment.advance()
-        ports: dict[PortKey, _Port] = {}
+        ports: dict[_Port, None] = {}
         frontends: dict[Frontend, None] = {}
         moved: set[Frontend] = set()
         edits = Edits(self.layout, self._assignment)
         for change in changes:
             match change:
                 case SetBackends(key, backends) if key.family == self._family:
-                    ports[key] = port = self._port(key)
+                    ports[port := self._port(key)] = None
                     if key.protocol == "UDP" and port.leading.serving != backends.serving:
                         moved.update(port.rules)
                     self._lead(port, backends, edits)
                 case RemoveBackends(key) if key in self._ports:
-                    ports[key] = port = self._ports[key]
+                    ports[port := self._ports[key]] = None
                     moved.update(port.rules)
                     self._lead(port, None, edits)
                 case SetRule(frontend, rule) if rule.key.family == self._family:
-                    ports.update(self._detach(frontend))
-                    ports[rule.key] = port = self._port(rule.key)
+                    if frontend in self._rules:
+                        ports[self._detach(frontend)] = None
+                    ports[port := self._port(rule.key)] = None
                     self._rules[frontend] = port.rules[frontend] = rule
                     frontends[frontend] = None
                 case RemoveRule(frontend) if frontend in self._rules:
-                    ports.update(self._detach(frontend))
+                    ports[self._detach(frontend)] = None
                     frontends[frontend] = None
         moved.update(frontends)
-        for port in ports.values():
+        for port in ports:
             self._choose(port, edits)
-            for frontend in port.rules:
-                frontends[frontend] = None
-        self._serve_all(list(dict.fromkeys(chain.from_iterable(map(self._concrete, frontends)))), edits)
-        for key, port in ports.items():
+            frontends.update(dict.fromkeys(port.rules))
+        self._serve_all(self._concrete(frontends), edits)
+        for port in ports:
             if port.backends is None and not port.rules:
-                del self._ports[key]
+                del self._ports[port.key]
         return Step(tuple(edits.messages()), bool(edits.chains), edits.forgotten, self._flows(moved))
 
     def table(self) -> ForwardingTable:
@@ -218,7 +217,7 @@ class Compiler:
 
     def _flows(self, frontends: Iterable[Frontend]) -> dict[Flow, frozenset[Flow]]:
         found: dict[Flow, frozenset[Flow]] = {}
-        for frontend in {concrete for each in frontends if each.protocol == "UDP" for concrete in self._concrete(each)}:
+        for frontend in self._concrete([each for each in frontends if each.protocol == "UDP"]):
             rule = self._rule(frontend)
             serving = self._ports[rule.key].leading.serving if rule else ()
             here = packed(frontend.address), frontend.port
@@ -238,14 +237,11 @@ class Compiler:
             found = self._ports[key] = _Port(key)
         return found
 
-    def _detach(self, frontend: Frontend) -> dict[PortKey, _Port]:
+    def _detach(self, frontend: Frontend) -> _Port:
         """Nobody has the frontend; the port that had it."""
-        rule = self._rules.pop(frontend, None)
-        if rule is None:
-            return {}
-        port = self._ports[rule.key]
+        port = self._ports[self._rules.pop(frontend).key]
         del port.rules[frontend]
-        return {rule.key: port}
+        return port
 
     def _lead(self, port: _Port, backends: Backends | None, edits: Edits) -> None:
         """Notes where a port leads; endpoints on this node may meet themselves."""
@@ -325,11 +321,14 @@ class Compiler:
         edits.chains += self.layout.terms_chain(terms, number)
         return number
 
-    def _concrete(self, frontend: Frontend) -> Iterable[Frontend]:
-        """A node port is served at each of the node's addresses."""
-        if frontend.address != self._any:
-            return (frontend,)
-        return [frontend._replace(address=address) for address in self.layout.ground.nodes]
+    def _concrete(self, frontends: Collection[Frontend]) -> Sequence[Frontend]:
+        """Each once. A node port is served at each of the node's addresses."""
+        found = [each for each in frontends if each.address != self._any]
+        if len(found) < len(frontends):
+            ports = [each for each in frontends if each.address == self._any]
+            found += [each._replace(address=address) for each in ports for address in self.layout.ground.nodes]
+            return list(dict.fromkeys(found))
+        return found
 
     def _serve_all(self, frontends: Sequence[Frontend], edits: Edits) -> None:
         """Brings the elements of these frontends to what the table says of them."""
@@ -381,21 +380,14 @@ class Compiler:
             return _Served(cluster_ip=cluster_ip) if cluster_ip else _NOTHING
         if self._lacking and any(Choice(rule.key, policy) in self._lacking for policy in POLICIES):
             self.refused[frontend] = Refusal(rule.key.service, *frontend, "NoRoom", NO_ROOM)
-        hidden = HIDE if rule.scope != "cluster" and rule.policy == "Cluster" else 0
+        port, short = self._ports[rule.key], rule.short_circuit
+        hidden = HIDE if not cluster_ip and rule.policy == "Cluster" else 0
         return _Served(
-            value=self._value(rule, "Cluster" if rule.short_circuit else rule.policy, hidden),
-            stranger=self._value(rule, rule.policy, 0) if rule.short_circuit else 0,
-            guard=self._guard(rule.sources, edits) if rule.sources else "",
-            cluster_ip=cluster_ip,
+            _value(port, "Cluster" if short else rule.policy, hidden),
+            _value(port, rule.policy, 0) if short else 0,
+            self._guard(rule.sources, edits) if rule.sources else "",
+            cluster_ip,
         )
-
-    def _value(self, rule: Rule, policy: Policy, hidden: int) -> int:
-        """What the packet is marked with."""
-        port = self._ports[rule.key]
-        held = port.held.get(policy)
-        if held is not None:
-            return held.mark | hidden
-        return (DROP if port.leading.verdict(policy) == "drop" else REFUSE) << TERMS_SHIFT
 
     def _guard(self, sources: tuple[Range, ...], edits: Edits) -> str:
         if sources not in self._guards:
@@ -419,6 +411,14 @@ class Compiler:
         six = self._six
         found = [found for found in endpoints if (":" in found.address) == six]
         return endpoints if len(found) == len(endpoints) else found
+
+
+def _value(port: _Port, policy: Policy, hidden: int) -> int:
+    """What the packet is marked with."""
+    held = port.held.get(policy)
+    if held is not None:
+        return held.mark | hidden
+    return (DROP if port.leading.verdict(policy) == "drop" else REFUSE) << TERMS_SHIFT
 
 
 def _local(backends: Backends | None) -> set[str]:

@@ -65,6 +65,8 @@ AFFINITY_SIZE: Final = 262144
 """Sticky clients of the node; one more is served without being remembered."""
 AFFINITY_TIMEOUT: Final = 10_800_000
 CAPACITY: Final = 262144
+AT_ONCE: Final = 1024
+"""Addresses that are read at once: a word for each octet takes sixty times the room of the octet."""
 
 EVERYBODYS: Final[tuple[tuple[Range, ...], tuple[Range, ...]]] = (
     (IPv4Network("127.0.0.1/32"), IPv4Network("224.0.0.0/3")),
@@ -396,4 +398,5 @@ def packed_all(addresses: Sequence[str]) -> bytes:
     """The bytes of these addresses of one family, one after the other; quick, because a full load has a hundred thousand."""
     if not addresses or ":" in addresses[0]:
         return b"".join(map(packed, addresses))
-    return bytes(map(OCTETS.__getitem__, ".".join(addresses).split(".")))
+    parts = [addresses[start : start + AT_ONCE] for start in range(0, len(addresses), AT_ONCE)]
+    return b"".join([bytes(map(OCTETS.__getitem__, ".".join(part).split("."))) for part in parts])
