@@ -76,11 +76,12 @@ def _cluster_ips(service: views.Service) -> Iterator[tuple[Family, str]]:
 
 
 def _backends(service: views.Service, found: Sequence[Candidate], place: Place, *, local: bool) -> Backends:
+    cluster, serving = choose_cluster(found, place), choose_serving(found)
     return Backends(
-        cluster=choose_cluster(found, place),
-        local=choose_local(found) if local else (),
-        serving=choose_serving(found),
-        affinity=_affinity(service.spec),
+        cluster,
+        choose_local(found) if local else (),
+        cluster if serving == cluster else serving,  # almost always: one tuple for both
+        _affinity(service.spec),
     )
 
 

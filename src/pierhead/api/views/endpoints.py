@@ -93,6 +93,9 @@ class EndpointPort(View, frozen=True):
     """None: every port, which a proxy cannot program."""
     app_protocol: str | None = None
 
+    def __post_init__(self) -> None:
+        self.hold_once("name", "protocol")
+
 
 class EndpointSlice(Object, frozen=True):
     address_type: str = ""

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from sys import intern
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import force_setattr
 
 Labels: TypeAlias = dict[str, str]
 
 
 class View(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """Base of all views."""
+
+    def hold_once(self, *fields: str) -> None:
+        """Texts that thousands of objects have in common are held once in a process. Said while the view is made."""
+        for field in fields:
+            text = getattr(self, field)
+            if text is not None:
+                force_setattr(self, field, intern(text))
 
 
 class OwnerReference(View, frozen=True):
@@ -38,6 +47,9 @@ class ObjectMeta(View, frozen=True):
     annotations: Labels = msgspec.field(default_factory=dict)
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.hold_once("namespace")
 
     @property
     def controller(self) -> OwnerReference | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from sys import intern
+
 import msgspec
+from msgspec.structs import force_setattr
 
 from pierhead.api.views.meta import Condition, Labels, Object, View
 
@@ -16,6 +19,9 @@ class ServicePort(View, frozen=True):
     app_protocol: str | None = None
     target_port: int | str = 0
     node_port: int = 0
+
+    def __post_init__(self) -> None:
+        self.hold_once("name", "protocol")
 
 
 class ClientIPConfig(View, frozen=True):
@@ -49,6 +55,15 @@ class ServiceSpec(View, frozen=True):
     load_balancer_ip: str = msgspec.field(default="", name="loadBalancerIP")
     load_balancer_source_ranges: tuple[str, ...] = ()
     traffic_distribution: str | None = None
+
+    def __post_init__(self) -> None:
+        self.hold_once(
+            "type", "ip_family_policy", "session_affinity", "internal_traffic_policy", "external_traffic_policy"
+        )
+        if self.ip_families:
+            force_setattr(self, "ip_families", tuple(map(intern, self.ip_families)))
+        if self.cluster_ips[:1] == (self.cluster_ip,):
+            force_setattr(self, "cluster_ip", self.cluster_ips[0])
 
 
 class LoadBalancerIngress(View, frozen=True):
