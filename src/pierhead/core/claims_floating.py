@@ -32,7 +32,7 @@ from pierhead.core.floating import (
     missing_address,
     next_free,
     no_pool,
-    other_region,
+    out_of_reach,
     overlaps,
     pool_of,
     ranges_of,
@@ -128,7 +128,7 @@ def _named(name: str, ground: Ground) -> FloatingIPPool | None:
 def _closed(pool: FloatingIPPool, region: str) -> str:
     """Why a pool gives out nothing here."""
     if pool.spec.region != region:
-        return other_region(pool.spec.region, region)
+        return out_of_reach(pool)
     return f'pool "{pool.metadata.name}" is being deleted' if pool.metadata.deletion_timestamp else ""
 
 
