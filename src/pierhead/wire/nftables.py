@@ -278,21 +278,25 @@ def _with_elements(kind: int, there: Set, packed: Iterable[bytes], flags: int = 
 
 
 def _with_columns(kind: int, there: Set, keys: bytes, data: bytes, flags: int = 0) -> list[Message]:
-    """The same for elements of one shape: the attributes of one, as often as there are elements, and in them the first byte of all
-    keys at once, then the second, and so on to the last of the data."""
+    """The same for elements of one shape: in each message the attributes of one as often as there are elements, and in them the first
+    byte of all keys at once, then the second, and so on to the last of the data."""
     width, beside = length_of(there.key), length_of(there.data) if data else 0
     frame = _element(bytes(width), bytes(beside) if data else None, 0)
     size, key_at = len(frame), len(nested(1, nested(1, attribute(1, b""))))
     data_at = size - (beside + 3 & ~3)
-    whole = bytearray(frame * (len(keys) // width))
-    for at, column, step in ((key_at, keys, width), (data_at, data, beside)):
-        for byte in range(step):
-            whole[at + byte :: size] = column[byte::step]
-    head, most, subject = _head(there), _ROOM // size * size, str(there)
-    return [
-        Message(kind, head + nested(3, bytes(whole[start : start + most])), flags, subject)
-        for start in range(0, len(whole), most)
-    ]
+    head, most, subject = _head(there), _ROOM // size, str(there)
+    found: list[Message] = []
+    for first in range(0, len(keys) // width, most):
+        part = keys[first * width : (first + most) * width]
+        elements = bytearray(frame * (len(part) // width))
+        for at, column, step in (
+            (key_at, part, width),
+            (data_at, data[first * beside : (first + most) * beside], beside),
+        ):
+            for byte in range(step):
+                elements[at + byte :: size] = column[byte::step]
+        found.append(Message(kind, head + nested(3, bytes(elements)), flags, subject))
+    return found
 
 
 def _head(there: Set) -> bytes:
