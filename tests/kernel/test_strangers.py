@@ -58,6 +58,16 @@ class Counted(Nftables):
             raise
 
 
+class Listening(RulesetWatch):
+    """One that says when it begins to hear: who acts before that is not heard by his name."""
+
+    begun = False
+
+    def begin(self, own: int) -> None:
+        super().begin(own)
+        self.begun = True
+
+
 class Scene:
     def __init__(self, world: InKernel, dataplane: Counted, api: Inside) -> None:
         self.world, self.dataplane, self.api = world, dataplane, api
@@ -86,13 +96,16 @@ def play(namespace: Namespace, scenario: Callable[[Scene], Awaitable[None]]) -> 
             ports = [{"name": "http", "port": 8080}]
             await client.create(SERVICE, {"metadata": METADATA, "spec": {"clusterIP": ADDRESS, "ports": ports}})
             await client.create(ENDPOINT_SLICE, to_tree("web", "web-1", endpoint(11), endpoint(12)))
-            dataplane = Counted([GROUND], namespace.open(), RulesetWatch(namespace.socket()))
+            watch = Listening(namespace.socket())
+            dataplane = Counted([GROUND], namespace.open(), watch)
             informers, recorder = Informers(client), Recorder(client, "service-proxy", "node-a")
             proxier = Proxier(client, informers, dataplane, HERE, name="node-a", store="s", recorder=recorder)
             scene = Scene(world, dataplane, api)
             async with asyncio.TaskGroup() as group:
                 roles = [group.create_task(role.run()) for role in (informers, recorder, proxier)]
                 await scene.mended()
+                while not watch.begun:
+                    await turn()
                 await scenario(scene)
                 for role in roles:
                     role.cancel()
