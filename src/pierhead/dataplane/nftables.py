@@ -151,14 +151,16 @@ class Nftables:
             self._rewrite_all()
             return
         try:
-            self._transact([message for step in steps for message in step.messages])
+            programmed = self._transact([message for step in steps for message in step.messages])
         except (NoRoom, MessageTooLong):
             self._rewrite_all()
         else:
-            self._after(steps)
+            if programmed:
+                self._after(steps)
 
-    def _transact(self, messages: Sequence[Message]) -> None:
-        """On top of what our last transaction left, or of what others added that is not ours."""
+    def _transact(self, messages: Sequence[Message]) -> bool:
+        """On top of what our last transaction left, or of what others added that is not ours. False: the whole table was written
+        instead, in which numbers may mean something else."""
         for _ in range(ATTEMPTS):
             try:
                 self._netlink.transact(messages, generation=self._generation)
@@ -166,10 +168,10 @@ class Nftables:
                 self._generation = self._ask()
                 if self._altered():
                     self._rewrite_all()
-                    return
+                    return False
             else:
                 self._generation = self._ask()
-                return
+                return True
         raise GenerationPassed(errno.ERESTART, "nftables", "others change the ruleset all the time")
 
     def _rewrite_all(self) -> None:

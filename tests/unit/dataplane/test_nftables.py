@@ -13,7 +13,7 @@ import pytest
 from compiled import GROUND
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
-from pierhead.errors import ObjectMissing
+from pierhead.errors import GenerationPassed, ObjectMissing
 from pierhead.forwarding.assign import Assignment, Choice
 from pierhead.forwarding.diff import Change, SetBackends, SetRule, whole
 from pierhead.forwarding.nftlayout import Layout, mark, packed
@@ -170,3 +170,37 @@ def test_a_commit_that_cannot_make_clients_forget_has_failed() -> None:
             await dataplane.commit([SetBackends(key(7), fewer)])
 
     asyncio.run(scenario())
+
+
+class Meddled(Noted):
+    """One in which somebody else takes a rule of ours away just before our second transaction."""
+
+    meddled = False
+
+    def transact(self, messages: Sequence[Message], *, generation: int | None = None) -> None:
+        if generation is not None and not self.meddled:
+            self.meddled = True
+            raise GenerationPassed(errno.ERESTART, "nftables", "somebody was faster")
+        super().transact(messages, generation=generation)
+
+    def request(self, message: Message) -> list[Message]:
+        if message.kind == Kind.GETRULE and self.meddled:
+            return [Message(Kind.NEWRULE, header(0) + be32(1, 1))]
+        return super().request(message)
+
+
+def test_a_change_that_became_a_rewrite_is_not_followed_by_its_own_afterthoughts() -> None:
+    kernel = Meddled()
+
+    async def scenario() -> None:
+        dataplane = Nftables([GROUND], kernel)
+        rule = Rule(key(7), "cluster", "Cluster")
+        sticky, fewer = leading(7, 1, 2, 3, affinity=30), leading(7, 1, 2, affinity=30)
+        held = ForwardingTable({Frontend("TCP", "10.96.0.7", 80): rule}, {key(7): sticky})
+        await dataplane.commit(whole(held))
+        kernel.transactions.clear()
+        await dataplane.commit([SetBackends(key(7), fewer)])
+
+    asyncio.run(scenario())
+    (written,) = kernel.transactions
+    assert any(found.kind == Kind.NEWTABLE for found in written)
