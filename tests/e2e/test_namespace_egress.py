@@ -201,3 +201,22 @@ def test_a_firewall_between_pods_and_the_machine_is_tried_and_named(tmp_path: Pa
             address = region.kubectl("get", "pod", "p", "-o", "jsonpath={.status.podIP}")
             eventually(lambda: here.ask(address, 9376).startswith("p"), "the machine reaches the pod")
         assert seen(enter) == before
+
+
+@AS_ROOT
+def test_each_firewall_is_named_with_the_line_that_opens_it(tmp_path: Path) -> None:
+    hooks = "".join(
+        f"chain {hook} {{ type filter hook {hook} priority 0; policy drop; }}; " for hook in ("input", "forward")
+    )
+    with network_namespace(mapped=False) as enter:
+        subprocess.run([*enter, "sh", "-c", FORWARD], check=True)
+        nft(enter, f"table inet host {{ {hooks} }}")
+        with running(tmp_path / "d", *OPTIONS, enter=enter) as region:
+            told = [line for line in region.lines if "may drop it" in line]
+        assert [line.partition(":")[0].partition("what ")[2] for line in told] == [
+            "hosts outside send to floating IPs and node ports", "pods send to this machine, and so to the API",
+        ]  # fmt: skip
+        for line in told:
+            subprocess.run([*enter, "sh", "-c", line.partition("may drop it: ")[2]], check=True)
+        with running(tmp_path / "d", *OPTIONS, enter=enter) as region:
+            assert not [line for line in region.lines if "may drop it" in line]

@@ -32,12 +32,17 @@ def check(versions: Iterable[int]) -> None:
     """Raises:
     UsageError: this machine does not forward.
     """
-    for setting in (SETTINGS[version] for version in versions):
-        if Path("/proc/sys", setting.replace(".", "/")).read_text().strip() == "0":
+    for version in versions:
+        if not is_forwarded(version):
             raise UsageError(
-                f"--egress needs this machine to forward for its pods, and {setting} is 0",
-                f"if it may, write: sysctl -w {setting}=1",
+                f"--egress needs this machine to forward for its pods, and {SETTINGS[version]} is 0",
+                f"if it may, write: sysctl -w {SETTINGS[version]}=1",
             )
+
+
+def is_forwarded(version: int) -> bool:
+    """Whether this machine forwards packets of an IP version."""
+    return Path("/proc/sys", SETTINGS[version].replace(".", "/")).read_text().strip() != "0"
 
 
 def lay(machine: Netlink, wiring: Wiring) -> None:

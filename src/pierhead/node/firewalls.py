@@ -37,7 +37,7 @@ def shut(machine: Netlink, hook: Hook, wiring: Wiring) -> Iterator[str]:
             ]
             last = next((chain for chain in chains if _drops(chain, hook)), None)
             if last and not _names(machine, table, wiring.link):
-                yield f"{last} may drop it: {_remedy(table, {found.name for found in chains}, hook, wiring.link)}"
+                yield f"{last} may drop it: {_remedy(last, {found.name for found in chains}, wiring.link)}"
 
 
 def _drops(chain: Chain, hook: Hook) -> bool:
@@ -51,13 +51,17 @@ def _names(machine: Netlink, table: Table, link: str) -> bool:
     return any(link.encode() in message.body for message in machine.request(dump_rules(table)))
 
 
-def _remedy(table: Table, chains: Set[str], hook: Hook, link: str) -> str:
+def _remedy(last: Chain, chains: Set[str], link: str) -> str:
+    """``chains``: names of all in its table."""
+    table, comes = last.table, last.base is not None and last.base.hook is Hook.INPUT
     if table.name == FIREWALLD:
         return f"firewall-cmd --zone=trusted --add-interface={link}"
     if table.name != "filter":
-        return f"let through there what comes from and goes to {link}"
+        place = f"{table.family.name.lower()} {table.name} {last.name}"
+        ways = ("iifname",) if comes else ("iifname", "oifname")
+        return " && ".join(f"nft insert rule {place} {way} {link} accept" for way in ways)
     command = "ip6tables" if table.family is Family.IP6 else "iptables"
-    if hook is Hook.INPUT:
+    if comes:
         return f"{command} -I INPUT -i {link} -j ACCEPT"
     chain = DOCKER if DOCKER in chains else "FORWARD"
     return " && ".join(f"{command} -I {chain} -{way} {link} -j ACCEPT" for way in "io")

@@ -123,10 +123,12 @@ def _open_ways(settings: Settings, namespace: NetworkNamespace, plan: Wiring, st
     if settings.egress:
         egress.lay(firewall, plan)
         stack.callback(egress.remove, firewall, plan.link)
-        for found in firewalls.shut(firewall, Hook.FORWARD, plan):
-            log.warning("what pods send to the world: %s", found)
     else:
         egress.remove(firewall, plan.link)
+    if any(egress.is_forwarded(side.node.version) for side in plan.sides):
+        who = "pods send to the world" if settings.egress else "hosts outside send to floating IPs and node ports"
+        for found in firewalls.shut(firewall, Hook.FORWARD, plan):
+            log.warning("what %s: %s", who, found)
     if not _lets_in(namespace, plan.sides, PATIENCE):
         suspects = [*firewalls.shut(firewall, Hook.INPUT, plan)]
         if not suspects and not _lets_in(namespace, plan.sides, LONGER):
