@@ -76,7 +76,7 @@ class Lab:
         return "192.168.100." in listed and start not in listed
 
     def all_answer(self, by: str, address: str) -> bool:
-        return set(self.ask(by, *[(address, 80)] * 20)) == set(PODS)
+        return set(self.ask(by, *[(address, 80)] * 60)) == set(PODS)
 
     def read(self, path: str) -> Any:
         """What the API has in namespace default."""
@@ -190,7 +190,7 @@ def test_nodes_and_pods_reach_services_and_each_other(lab: Lab) -> None:
     fronts = [(lab.floating, 80), ("192.168.100.11", port), ("192.168.100.13", port)]
     cluster_ip = lab.cluster_ip("web")
     for by in ("node-1", "p1", "p3"):
-        found = lab.ask(by, *pods, *fronts, *[(cluster_ip, 80)] * 20)
+        found = lab.ask(by, *pods, *fronts, *[(cluster_ip, 80)] * 60)
         assert found[:3] == list(PODS), by
         assert set(found[3:6]) <= set(PODS), by
         assert set(found[6:]) == set(PODS), by
@@ -209,7 +209,7 @@ def test_a_pod_reaches_the_api_by_its_service(lab: Lab) -> None:
 
 def test_the_host_outside_reaches_floating_ips_and_node_ports_and_nothing_else(lab: Lab) -> None:
     cluster_ip, port, ((pod_ip, _),) = lab.cluster_ip("web"), lab.node_port("web"), lab.pod_ips("p1")
-    assert set(lab.ask("outside", *[(lab.floating, 80)] * 20)) == set(PODS)
+    assert set(lab.ask("outside", *[(lab.floating, 80)] * 60)) == set(PODS)
     assert set(lab.ask("outside", ("192.168.100.11", port), ("192.168.100.13", port))) <= set(PODS)
     closed = [(cluster_ip, 80), (pod_ip, 9376), ("10.96.77.77", 80)]
     assert set(lab.ask("outside", *closed)) == {"TimeoutError"}
