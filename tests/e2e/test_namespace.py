@@ -195,6 +195,9 @@ def test_a_host_outside_reaches_nothing_of_it_through_a_machine_that_forwards(tm
         eventually(lambda: here.ask(here.shown("web", ".spec.clusterIP"), 80).startswith(("p", "q")), "an answer")
         assert here.ask(here.shown("web", ".spec.clusterIP"), 80, by=outside) == "TimeoutError"
         assert here.ask(address, 9376, by=outside) == "TimeoutError"
+        port = int(here.region.url.rpartition(":")[2])
+        assert here.ask("10.97.0.1", port, by=here.pod("p")) != "ConnectionRefusedError"
+        assert here.ask("10.97.0.1", port, by=outside) == "ConnectionRefusedError"
 
 
 @AS_ROOT
@@ -247,12 +250,11 @@ def test_a_host_outside_reaches_floating_ips_and_node_ports_over_a_machine_that_
 def test_the_machine_is_as_it_was_after_a_clean_end_and_after_a_killed_one(tmp_path: Path) -> None:
     with network_namespace(mapped=False) as enter:
         before = seen(enter)
-        region = start(tmp_path / "d", *OPTIONS, enter=enter)
-        assert seen(enter) != before
-        region.kubectl("apply", "-f", "-", stdin=json.dumps(pod("p", 9376, APP)))
-        region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
-        region.process.kill()
-        region.stop()
+        with running(tmp_path / "d", *OPTIONS, enter=enter) as region:
+            assert seen(enter) != before
+            region.kubectl("apply", "-f", "-", stdin=json.dumps(pod("p", 9376, APP)))
+            region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
+            region.process.kill()
         with running(tmp_path / "d", *OPTIONS, enter=enter) as again:
             again.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
         assert seen(enter) == before
@@ -263,23 +265,23 @@ def test_the_machine_is_as_it_was_after_a_clean_end_and_after_a_killed_one(tmp_p
 def test_traffic_to_what_runs_elsewhere_outlives_a_killed_region_and_meets_its_successor(tmp_path: Path) -> None:
     with network_namespace(mapped=False) as enter, elsewhere(enter):
         before = seen(enter)
-        region = start(tmp_path / "d", *OPTIONS, enter=enter)
-        front = service("web", [{"port": 80, "targetPort": 9376}], APP)
-        objects = [external(f"p{number}", address) for number, address in enumerate(BESIDE)]
-        region.kubectl("apply", "-f", "-", stdin="\n".join(map(json.dumps, [*objects, front])))
-        region.kubectl("wait", "--for=condition=Ready", "pod/p0", "pod/p1", "--timeout=30s")
-        here = Machine(region, enter)
-        address = here.shown("web", ".spec.clusterIP")
-        eventually(lambda: here.ask(address, 80).startswith(BESIDE), "an answer")
-        with calling(enter, address, 80) as end:
-            region.process.kill()
-            region.stop()
-            with running(tmp_path / "d", *OPTIONS, enter=enter) as again:
-                there = Machine(again, enter)
-                there.apply(service("more", [{"port": 80, "targetPort": 9376}], APP))
-                more = there.shown("more", ".spec.clusterIP")
-                eventually(lambda: there.ask(more, 80).startswith(BESIDE), "the successor programs")
-                asked, failed = end()
+        with running(tmp_path / "d", *OPTIONS, enter=enter) as region:
+            front = service("web", [{"port": 80, "targetPort": 9376}], APP)
+            objects = [external(f"p{number}", address) for number, address in enumerate(BESIDE)]
+            region.kubectl("apply", "-f", "-", stdin="\n".join(map(json.dumps, [*objects, front])))
+            region.kubectl("wait", "--for=condition=Ready", "pod/p0", "pod/p1", "--timeout=30s")
+            here = Machine(region, enter)
+            address = here.shown("web", ".spec.clusterIP")
+            eventually(lambda: here.ask(address, 80).startswith(BESIDE), "an answer")
+            with calling(enter, address, 80) as end:
+                region.process.kill()
+                region.stop()
+                with running(tmp_path / "d", *OPTIONS, enter=enter) as again:
+                    there = Machine(again, enter)
+                    there.apply(service("more", [{"port": 80, "targetPort": 9376}], APP))
+                    more = there.shown("more", ".spec.clusterIP")
+                    eventually(lambda: there.ask(more, 80).startswith(BESIDE), "the successor programs")
+                    asked, failed = end()
         assert failed == 0
         assert asked > 100
         assert seen(enter) == before
@@ -289,11 +291,10 @@ def test_traffic_to_what_runs_elsewhere_outlives_a_killed_region_and_meets_its_s
 def test_a_region_that_was_killed_and_starts_in_another_mode_takes_away_what_it_left(tmp_path: Path) -> None:
     with network_namespace(mapped=False) as enter:
         before = seen(enter)
-        region = start(tmp_path / "d", *OPTIONS, enter=enter)
-        region.kubectl("apply", "-f", "-", stdin=json.dumps(pod("p", 9376, APP)))
-        region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
-        region.process.kill()
-        region.stop()
+        with running(tmp_path / "d", *OPTIONS, enter=enter) as region:
+            region.kubectl("apply", "-f", "-", stdin=json.dumps(pod("p", 9376, APP)))
+            region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
+            region.process.kill()
         assert seen(enter) != before
         with running(tmp_path / "d", "--network", "loopback", enter=enter):
             assert seen(enter) == before
@@ -352,9 +353,8 @@ def test_where_it_does_not_work_auto_takes_loopback_and_says_why(
 @AS_ROOT
 def test_the_table_of_another_region_in_the_node_is_named_and_left_alone(tmp_path: Path) -> None:
     with network_namespace(mapped=False) as enter:
-        region = start(tmp_path / "d", *OPTIONS, enter=enter)
-        region.process.kill()
-        region.stop()
+        with running(tmp_path / "d", *OPTIONS, enter=enter) as region:
+            region.process.kill()
         node = Machine(region, enter).node
         theirs = 'delete table ip pierhead; add table ip pierhead { comment "theirs layout 1"; }'
         subprocess.run([*node, "nft", theirs], check=True, env=TOOLS)

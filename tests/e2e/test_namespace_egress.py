@@ -92,18 +92,17 @@ def test_pods_go_out_as_the_machine_where_that_is_asked_for(tmp_path: Path) -> N
             here = with_a_pod(region, enter)
             assert here.ask(WORLD, 7, by=here.pod("p")) in ("TimeoutError", "OSError")
         assert seen(enter) == before
-        region = start(tmp_path / "d", *OPTIONS, "--egress", enter=enter)
-        here = with_a_pod(region, enter)
-        assert here.ask(WORLD, 7, by=here.pod("p")) == "192.0.2.10"
-        assert here.ask("169.254.169.254", 80, by=here.pod("p")) == "OSError"
-        (line,) = (line for line in region.lines if line.startswith("egress "))
-        table = line.split()[2]
-        listed = subprocess.run(
-            [*enter, "nft", "list", "ruleset"], capture_output=True, text=True, env=TOOLS, check=True
-        )
-        assert f"table ip {table} {{" in listed.stdout
-        region.process.kill()
-        region.stop()
+        with running(tmp_path / "d", *OPTIONS, "--egress", enter=enter) as region:
+            here = with_a_pod(region, enter)
+            assert here.ask(WORLD, 7, by=here.pod("p")) == "192.0.2.10"
+            assert here.ask("169.254.169.254", 80, by=here.pod("p")) == "OSError"
+            (line,) = (line for line in region.lines if line.startswith("egress "))
+            table = line.split()[2]
+            listed = subprocess.run(
+                [*enter, "nft", "list", "ruleset"], capture_output=True, text=True, env=TOOLS, check=True
+            )
+            assert f"table ip {table} {{" in listed.stdout
+            region.process.kill()
         with running(tmp_path / "d", *OPTIONS, "--egress", enter=enter) as again:
             here = with_a_pod(again, enter)
             assert here.ask(WORLD, 7, by=here.pod("p")) == "192.0.2.10"
@@ -130,9 +129,8 @@ def test_what_a_killed_region_left_of_it_goes_with_a_start_that_does_not_want_it
     with network_namespace(mapped=False) as enter:
         subprocess.run([*enter, "sh", "-c", FORWARD], check=True)
         before = seen(enter)
-        region = start(tmp_path / "d", *OPTIONS, "--egress", enter=enter)
-        region.process.kill()
-        region.stop()
+        with running(tmp_path / "d", *OPTIONS, "--egress", enter=enter) as region:
+            region.process.kill()
         with running(tmp_path / "d", *then, enter=enter):
             assert "nat hook postrouting" not in "".join(seen(enter))
         assert seen(enter) == before

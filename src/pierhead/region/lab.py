@@ -56,6 +56,8 @@ def _at(network: Network, node: Mapping[int, IP]) -> Network:
 class Lab:
     """The nodes of a lab while it runs, each with a data plane of its own. A `Terrain`."""
 
+    link = ""
+
     def __init__(self, settings: Settings, placed: tuple[Placed, ...], stack: ExitStack) -> None:
         self.groups = tuple((node,) for node in placed)
         self._settings, self._stack = settings, stack

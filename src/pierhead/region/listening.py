@@ -7,23 +7,30 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
+from typing import Final
 
 from pierhead.api.network import Network
 from pierhead.errors import UsageError
 from pierhead.region import machine
 from pierhead.region.settings import Settings
 
+BACKLOG: Final = 1024
+"""Connections that wait to be taken."""
 
-def listen(host: str, port: int) -> socket.socket:
-    """The API's socket, bound but not yet serving.
+
+def listen(host: str, port: int, *, link: str = "") -> socket.socket:
+    """The API's socket, bound but not yet serving. ``link``: the one by which clients come, for who has to; whoever sends to the
+    address by another finds nobody there.
 
     Raises:
         UsageError: the address is taken, not this machine's, or its port needs a privilege.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        if link:
+            return _on_link(family, (host, port), link)
         both = family == socket.AF_INET6 and is_wildcard(host) and socket.has_dualstack_ipv6()
-        return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         hints = {
             errno.EADDRINUSE: "choose another with --listen, or port 0 for a free one",
@@ -33,6 +40,20 @@ def listen(host: str, port: int) -> socket.socket:
         why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         who = _holder(host, port) if error.errno == errno.EADDRINUSE else ""
         raise UsageError(f"cannot listen on {host}:{port}: {why}{who}", hint) from error
+
+
+def _on_link(family: int, place: tuple[str, int], link: str) -> socket.socket:
+    """Nobody else is let in for a moment either: the link is set first."""
+    found = socket.socket(family)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
+        found.bind(place)
+        found.listen(BACKLOG)
+    except BaseException:
+        found.close()
+        raise
+    return found
 
 
 def _holder(host: str, port: int) -> str:
@@ -45,9 +66,10 @@ def _holder(host: str, port: int) -> str:
     return "".join(f": {holder.who} listens at {holder.where}" for holder in found)
 
 
-def doors(settings: Settings, first: socket.socket | None = None) -> Iterator[socket.socket]:
+def doors(settings: Settings, first: socket.socket | None = None, *, link: str = "") -> Iterator[socket.socket]:
     """The API's sockets: where it is asked to be (``first``: it is open already), then one where pods can reach it if they cannot reach
-    that, the machine's end of its link to the nodes.
+    that, the machine's end of its ``link`` to the nodes. A machine takes packets for any of its addresses from everywhere: who asks
+    for the API on 127.0.0.1 alone is not to have it open to each host that has a route to that end.
 
     Raises:
         UsageError: as `listen`.
@@ -55,7 +77,7 @@ def doors(settings: Settings, first: socket.socket | None = None) -> Iterator[so
     first = first or listen(settings.host, settings.port)
     yield first
     for address in () if is_wildcard(settings.host) else settings.network.machine_addresses:
-        yield listen(address, first.getsockname()[1])
+        yield listen(address, first.getsockname()[1], link=link)
 
 
 def url(host: str, listener: socket.socket) -> str:

@@ -53,7 +53,7 @@ class Namespaced:
         self, settings: Settings, namespace: NetworkNamespace, directory: Path, routes: PoolRoutes, stack: ExitStack
     ) -> None:
         self._network, self._namespace, self._directory, self._stack = settings.network, namespace, directory, stack
-        self._routes = routes
+        self._routes, self.link = routes, _link(directory)
         self.groups = (place(settings.network, settings.zones, settings.node_name),)
 
     def network(self, node: str) -> Network:

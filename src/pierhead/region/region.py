@@ -60,7 +60,7 @@ async def run_region(
         if settings.network.mode == "loopback":
             stack.enter_context(tenure.held(settings.network))
         terrain = stack.enter_context((lay or _laid)(settings, store.uid))
-        sockets = [stack.enter_context(door) for door in doors(settings, opened)]
+        sockets = [stack.enter_context(door) for door in doors(settings, opened, link=terrain.link)]
         listener = sockets[0]
         found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
         credentials = _credentials(settings, found)

@@ -29,6 +29,11 @@ class Terrain(Protocol):
         """The nodes. Those of one group share a data plane, for which the first of them reports."""
         ...
 
+    @property
+    def link(self) -> str:
+        """What the machine's end is called of the only link by which its nodes reach the API; empty: there is more than one way."""
+        ...
+
     def network(self, node: str) -> Network:
         """The region's network as this node has it: with the node's own address."""
         ...
@@ -46,6 +51,8 @@ class Terrain(Protocol):
 
 class Flat:
     """All on the machine's own addresses, with one proxy in userspace; without a network there is no node."""
+
+    link = ""
 
     def __init__(self, settings: Settings) -> None:
         self._network = settings.network
