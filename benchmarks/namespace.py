@@ -52,7 +52,7 @@ def measure(directory: Path) -> list[tuple[str, float]]:
         attached = [_timed(partial(network.attach, f"uid-{n}", [str(ADDRESSES[n + 1])])) for n in range(PODS)]
         detached = [_timed(partial(network.detach, f"uid-{n}")) for n in range(PODS)]
         network.close()
-        wiring.remove(machine, plan)
+        wiring.remove(machine, plan.link)
         netns.remove(directory / "node")
     return [
         ("a node's namespace", made - begun),

@@ -302,6 +302,21 @@ def test_a_region_that_was_killed_and_starts_in_another_mode_takes_away_what_it_
 
 
 @AS_ROOT
+def test_who_removes_the_directory_of_a_killed_region_by_hand_begins_anew_in_it(tmp_path: Path) -> None:
+    with network_namespace(mapped=False) as enter:
+        subprocess.run([*enter, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"], check=True)
+        before = seen(enter)
+        with running(tmp_path / "d", *OPTIONS, "--egress", enter=enter) as region:
+            region.process.kill()
+        removed = subprocess.run(["rm", "-rf", tmp_path / "d"], capture_output=True, text=True, check=False)
+        assert removed.stderr.count("\n") == 1, removed.stderr
+        assert "network/node': Device or resource busy" in removed.stderr
+        with running(tmp_path / "d", *OPTIONS, enter=enter) as anew:
+            assert len(anew.kubectl("get", "services", "-o", "name").splitlines()) == 1
+        assert seen(enter) == before
+
+
+@AS_ROOT
 def test_auto_takes_it_for_root_and_a_directory_stays_what_it_was(tmp_path: Path) -> None:
     with network_namespace(mapped=False) as enter:
         before = seen(enter)
@@ -383,7 +398,8 @@ def test_a_machine_that_uses_the_addresses_itself_is_left_alone(tmp_path: Path) 
 def test_a_second_region_of_this_mode_is_told_of_the_first_and_auto_takes_another(tmp_path: Path) -> None:
     with network_namespace(mapped=False) as enter, running(tmp_path / "d", *OPTIONS, enter=enter):
         with pytest.raises(
-            AssertionError, match=r"\(ph-\w+\)\n  one region fits on a machine in this mode: end the other"
+            AssertionError,
+            match=rf"\(ph-\w+\)\n  one region fits on a machine in this mode: end the one in {tmp_path}/d \(one that was killed",
         ):
             start(tmp_path / "e", *OPTIONS, enter=enter)
         with running(tmp_path / "e", enter=enter) as second:

@@ -111,8 +111,8 @@ assert "ph-test" in names()
 again = Apart(made, ends[1:], directory / "pods")
 again.attach("left", [first])
 again.close()
-wiring.remove(machine, plan)
-wiring.remove(machine, plan)
+wiring.remove(machine, plan.link)
+wiring.remove(machine, plan.link)
 netns.remove(directory / "node")
 assert names() == before
 assert list(directory.iterdir()) == []

@@ -19,6 +19,7 @@ from pierhead.dataplane.netlink import Netlink
 from pierhead.errors import ObjectMissing, UsageError
 from pierhead.node.netns import LOOPBACK, NetworkNamespace
 from pierhead.wire import links, routes
+from pierhead.wire.links import UNKNOWN, Link
 from pierhead.wire.netlink import Protocol
 from pierhead.wire.routes import IP, Address, Route, RouteKind, Table
 
@@ -29,6 +30,8 @@ UPLINK: Final = "up0"
 
 LINK_LOCAL: Final = ip_network("169.254.0.0/16")
 """No router passes these on (RFC 3927), least of all to what a cloud tells its machines there."""
+NOTE: Final = 255
+"""Bytes that have room on a link."""
 NOWHERE: Final = 0
 """The index of the link that an unreachable route leads to."""
 
@@ -51,24 +54,33 @@ class Wiring(msgspec.Struct, frozen=True):
     link: str
     """The machine's end, 15 bytes at most."""
     sides: tuple[Side, ...]
+    whose: str = ""
+    """The region's data directory; it stands on the link."""
 
 
 def check(machine: Netlink, wiring: Wiring) -> None:
     """Raises:
     UsageError: the machine uses addresses already that the node is to have.
     """
-    names = {link.index: link.name for link in map(links.read, machine.request(links.dump()))}
+    there = {link.index: link for link in map(links.read, machine.request(links.dump()))}
     wanted = [found for side in wiring.sides for found in (*side.beyond, *map(ip_network, (side.machine, side.node)))]
     for route in _known(machine, {side.node.version for side in wiring.sides}):
-        there = names.get(route.index, "")
+        link = there.get(route.index)
         hit = next((found for found in wanted if _meet(found, route.destination)), None)
-        if hit and route.destination.prefixlen and there != wiring.link:
-            raise UsageError(
-                f"{hit} overlaps with this machine's route to {route.destination}{f' ({there})' if there else ''}",
-                "one region fits on a machine in this mode: end the other, or write: --network loopback"
-                if there.startswith(PREFIX)
-                else "give the region ranges that are free here: --service-cidr, --pod-cidr, --floating-cidr",
-            )
+        if hit and route.destination.prefixlen and not (link and link.name == wiring.link):
+            place = f" ({link.name})" if link else ""
+            raise UsageError(f"{hit} overlaps with this machine's route to {route.destination}{place}", _way_out(link))
+
+
+def _way_out(link: Link | None) -> str:
+    """``link``: the one that has the addresses."""
+    if not link or not link.name.startswith(PREFIX):
+        return "give the region ranges that are free here: --service-cidr, --pod-cidr, --floating-cidr"
+    other = f"the one in {link.alias}" if link.alias else "the other"
+    return (
+        f"one region fits on a machine in this mode: end {other} (one that was killed: start it again first),"
+        " or write: --network loopback"
+    )
 
 
 def lay(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> None:
@@ -84,11 +96,13 @@ def lay(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> None:
             here, there = found or _connect(machine, inside, node, wiring.link)
             _bring(inside, {there, LOOPBACK, NOWHERE}, list(_inside(there, wiring.sides)))
             _bring(machine, {here}, list(_outside(here, wiring.sides)))
+            if len(wiring.whose.encode()) <= NOTE:
+                machine.perform([links.set_alias(here, wiring.whose)])
             for setting, value in _settings(wiring.sides):
                 node.set(setting, value)
         except BaseException:
             if found is None:
-                remove(machine, wiring)
+                remove(machine, wiring.link)
             raise
 
 
@@ -100,10 +114,20 @@ def besides(machine: Netlink, wiring: Wiring) -> tuple[Range, ...]:
     return tuple(found for found in led if not any(_meet(one, found) for one in known))
 
 
-def remove(machine: Netlink, wiring: Wiring) -> None:
+def leading(machine: Netlink, node: NetworkNamespace) -> list[str]:
+    """The names of the machine's links that lead there."""
+    found = [
+        links.read(message) for message in machine.request(links.dump())
+    ]  # which numbers the namespaces at other ends
+    with node.opened() as file:
+        number = links.read_namespace(machine.request(links.find_namespace(file))[0])
+    return [link.name for link in found if link.name.startswith(PREFIX) and link.peer_namespace == number != UNKNOWN]
+
+
+def remove(machine: Netlink, link: str) -> None:
     """Leaves the machine as it was."""
     with suppress(ObjectMissing):
-        machine.perform([links.delete(wiring.link)])
+        machine.perform([links.delete(link)])
 
 
 def _ends(machine: Netlink, inside: Netlink, node: NetworkNamespace, name: str) -> tuple[int, int] | None:

@@ -24,6 +24,9 @@ LOCK = "lock"
 """The file that says that a directory is a region's."""
 MODE = "mode"
 """The file that says in which network mode it was last: its addresses are of that mode."""
+NETWORK = "network"
+"""What keeps the network namespaces of a run. After one that was killed it is still there when all else has been removed: a file that a
+namespace is mounted on cannot be."""
 
 
 def default() -> Path:
@@ -67,7 +70,7 @@ def prepare(directory: Path) -> Beginning | None:
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         raise UsageError(f"cannot write in {directory}", ELSEWHERE)
     known = (directory / LOCK).exists()
-    if not known and any(directory.iterdir()):
+    if not known and any(found.name != NETWORK for found in directory.iterdir()):
         raise UsageError(f"{directory} holds something else than a region", "choose an empty one with --data-dir DIR")
     if directory.stat().st_uid == os.geteuid():
         directory.chmod(0o700)

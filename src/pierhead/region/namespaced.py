@@ -26,6 +26,7 @@ from pierhead.node import egress, firewalls, leftovers, netns, wiring
 from pierhead.node.netns import NetworkNamespace
 from pierhead.node.podnetwork import Apart
 from pierhead.node.wiring import PREFIX, UPLINK, Side, Wiring
+from pierhead.region.directory import NETWORK
 from pierhead.region.placement import place
 from pierhead.region.poolroutes import PoolRoutes
 from pierhead.region.settings import Settings
@@ -95,7 +96,7 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             namespace = left or netns.make(path)
             stack.callback(netns.remove, path)
             guard(namespace, grounds(settings.network, owner))
-            stack.callback(wiring.remove, machine, plan)
+            stack.callback(wiring.remove, machine, plan.link)
             pools = wiring.besides(machine, plan) if left else ()  # traffic there goes on until the pools are known
             wiring.lay(machine, namespace, wired((*settings.network.floating_ranges, *pools)))
             _open_ways(settings, namespace, plan, stack)
@@ -158,7 +159,8 @@ def guard(namespace: NetworkNamespace, grounds: Sequence[Ground]) -> None:
 
 
 def clear(data_dir: Path) -> None:
-    """Takes away what a killed run left on the machine, for a region that is in another mode now.
+    """Takes away what a killed run left on the machine, for a region that is in another mode now, or one that begins where another
+    was removed by hand. Then the name of that one's link is lost, and the namespace tells it.
 
     Raises:
         UsageError: this account may not.
@@ -168,9 +170,13 @@ def clear(data_dir: Path) -> None:
         return
     try:
         with Netlink.open(Protocol.ROUTE) as machine:
-            wiring.remove(machine, Wiring(_link(directory), ()))
+            left = netns.find(directory / NODE)
+            names = {_link(directory), *(wiring.leading(machine, left) if left else ())}
+            for name in names:
+                wiring.remove(machine, name)
         with Netlink.open(Protocol.NETFILTER) as firewall:
-            egress.remove(firewall, _link(directory))
+            for name in names:
+                egress.remove(firewall, name)
         netns.remove_below(directory / PODS)
         netns.remove(directory / NODE)
     except KernelError as error:
@@ -189,7 +195,7 @@ def link_of(data_dir: Path) -> str:
 
 
 def _home(data_dir: Path) -> Path:
-    return data_dir / "network"
+    return data_dir / NETWORK
 
 
 def _link(directory: Path) -> str:
@@ -199,7 +205,7 @@ def _link(directory: Path) -> str:
 def _wired(settings: Settings, link: str, floating: tuple[Range, ...]) -> Wiring:
     network = replace(settings.network, floating_ranges=floating)
     sides = (_side(network, found.version, egress=settings.egress) for found in network.service_ranges)
-    return Wiring(link, tuple(sides))
+    return Wiring(link, tuple(sides), str(settings.data_dir))
 
 
 def _side(network: Network, version: int, *, egress: bool) -> Side:

@@ -59,6 +59,10 @@ async def run_region(
         ranges.check_pools(settings.network, _pools(store))
         if settings.network.mode == "loopback":
             stack.enter_context(tenure.held(settings.network))
+        if (settings.data_dir / directory.NETWORK).exists() and (beginning or settings.network.mode != "namespace"):
+            from pierhead.region.namespaced import clear
+
+            clear(settings.data_dir)
         terrain = stack.enter_context((lay or _laid)(settings, store.uid))
         sockets = [stack.enter_context(door) for door in doors(settings, opened, link=terrain.link)]
         listener = sockets[0]
@@ -81,10 +85,6 @@ def _laid(settings: Settings, owner: str) -> AbstractContextManager[Terrain]:
         from pierhead.region.namespaced import namespaced
 
         return namespaced(settings, owner)
-    if (settings.data_dir / "network").exists():
-        from pierhead.region.namespaced import clear
-
-        clear(settings.data_dir)
     return nullcontext(Flat(settings))
 
 

@@ -41,7 +41,7 @@ class Kind(IntEnum):
 
 _IFINFO: Final = struct.Struct("=BxHiII")
 _UP, _LOWER_UP = 0x1, 0x10000
-_ADDRESS, _NAME, _MTU, _LINK, _MASTER, _INFO, _NAMESPACE, _PEER_NAMESPACE = 1, 3, 4, 5, 10, 18, 28, 37
+_ADDRESS, _NAME, _MTU, _LINK, _MASTER, _INFO, _ALIAS, _NAMESPACE, _PEER_NAMESPACE = 1, 3, 4, 5, 10, 18, 20, 28, 37
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
 _NSID, _NSID_FD = 1, 3
 UNKNOWN: Final = -1
@@ -81,6 +81,8 @@ class Link(msgspec.Struct, frozen=True):
     """The index of a veth's other end, in that one's namespace; 0: none."""
     peer_namespace: int
     """The id of the other end's namespace, if it is another one; UNKNOWN: it is this one, or there is no other end."""
+    alias: str = ""
+    """What somebody wrote on it."""
 
 
 def add_bridge(name: str) -> Message:
@@ -123,6 +125,11 @@ def set_mtu(which: Which, mtu: int) -> Message:
 def set_master(which: Which, master: int) -> Message:
     """Joins the bridge with this index; 0: leaves the one it is in."""
     return _about(Kind.NEWLINK, which, u32(_MASTER, master))
+
+
+def set_alias(which: Which, alias: str) -> Message:
+    """A note for who looks at it, of at most 255 bytes (linux/if.h, IFALIASZ)."""
+    return _about(Kind.NEWLINK, which, text(_ALIAS, alias))
 
 
 def move(which: Which, namespace: int) -> Message:
@@ -174,6 +181,7 @@ def read(message: Message) -> Link:
         host_number(found.get(_MASTER, bytes(4))),
         host_number(found.get(_LINK, bytes(4))) if kind == "veth" else 0,
         _signed(found[_PEER_NAMESPACE]) if _PEER_NAMESPACE in found else UNKNOWN,
+        string(found.get(_ALIAS, b"")),
     )
 
 

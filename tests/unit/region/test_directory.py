@@ -65,6 +65,13 @@ def test_what_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
+def test_where_only_the_namespaces_of_a_killed_run_are_left_a_region_begins(tmp_path: Path) -> None:
+    (tmp_path / "network").mkdir()
+    begun = directory.prepare(tmp_path)
+    assert begun
+    assert begun.made == ()
+
+
 def test_a_region_that_is_there_is_taken_up_and_closed_to_others(tmp_path: Path) -> None:
     (tmp_path / "lock").touch()
     (tmp_path / "store.db").touch()

@@ -151,6 +151,12 @@ def test_a_link_goes_by_number_or_by_name() -> None:
     assert (links.delete(3).subject, links.delete("one").subject) == ("link number 3", "link one")
 
 
+def test_what_somebody_writes_on_a_link_is_read_there() -> None:
+    written = links.set_alias("one", "mine")
+    assert written.body == bytes(16) + text(3, "one") + text(20, "mine")
+    assert links.read(written).alias == "mine"
+
+
 def test_switching_changes_the_one_flag_only() -> None:
     assert links.switch(3, up=True).body[8:] == b"\1\0\0\0\1\0\0\0"
     assert links.switch(3, up=False).body[8:] == b"\0\0\0\0\1\0\0\0"
