@@ -70,11 +70,27 @@ def test_notices_that_were_lost_are_said_to_be(namespace: Namespace) -> None:
         watch.begin(kernel.port)
         for i in range(2000):
             other.transact([add(Table(Family.IP, f"t{i}"))])
-        heard = watch.read()
-        assert not all(found.complete for found in heard)
+        (lost,) = watch.read()
+        assert (lost.program, lost.pid, lost.complete) == ("", 0, False)
+        namespace.nft("add", "table", "ip", "foreign")
+        (unsure,) = watch.read()
+        assert not unsure.complete
         namespace.nft("delete", "table", "ip", "test")
         (last,) = watch.read()
-        assert (set(last.tables), last.complete) == ({TABLE}, True)
+        assert (last.program, set(last.tables), last.complete) == ("nft", {TABLE}, True)
+
+
+def test_who_comes_after_a_loss_is_not_named_for_what_another_one_did(namespace: Namespace) -> None:
+    """Of a commit whose end was lost the tables are known, and by whom they were changed is not."""
+    kernel, other = namespace.open(), namespace.open()
+    kernel.transact([add(TABLE), add(MARKS)])
+    with RulesetWatch(namespace.socket()) as watch:
+        watch.begin(kernel.port)
+        other.transact(add_elements(MARKS, [Element(struct.pack("=I", i)) for i in range(20_000)]))
+        assert [(found.program, set(found.tables), found.complete) for found in watch.read()] == [("", {TABLE}, False)]
+        namespace.nft("add", "table", "ip", "foreign")
+        (unsure,) = watch.read()
+        assert (unsure.program, unsure.pid, unsure.complete) == ("", 0, False)
 
 
 def test_it_can_be_waited_for(namespace: Namespace) -> None:

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Final, Self
 
 import msgspec
@@ -34,7 +35,7 @@ class Commit(msgspec.Struct, frozen=True):
     tables: frozenset[Table] = frozenset()
     """Those it changed anything in, without their comments."""
     complete: bool = True
-    """False: notices were lost, and any table may have changed."""
+    """False: notices were lost: any table may have changed, and nobody knows by whom."""
 
 
 class RulesetWatch:
@@ -49,6 +50,8 @@ class RulesetWatch:
         self._socket = connection
         self._tables: set[Table] = set()
         """Of a commit whose generation, which ends its notices, has not come yet."""
+        self._sure = True
+        """False: notices of that commit may be lost, or these be another one's."""
         connection.setblocking(False)
 
     @classmethod
@@ -79,21 +82,24 @@ class RulesetWatch:
             loop.remove_reader(self._socket)
 
     def read(self) -> list[Commit]:
-        """The commits of which all notices have come, without waiting."""
+        """The commits of which all notices have come, without waiting. Where some were lost, one Commit stands for all of them: what came
+        before the gap and what came after it cannot be told apart."""
         found: list[Commit] = []
+        lost = False
         while True:
             try:
                 data = self._socket.recv(DATAGRAM)
             except BlockingIOError:
-                return found
+                break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise refusal(error.errno or 0, "the ruleset's notices") from error
-                found.append(Commit(complete=False))
+                lost = True
                 continue
             for _, notice in parse(data):
                 if isinstance(notice, Message):
                     found += self._take(notice)
+        return [self._lost(found)] if lost else found
 
     def _take(self, notice: Message) -> list[Commit]:
         if notice.kind != Kind.NEWGEN:
@@ -103,7 +109,15 @@ class RulesetWatch:
             return []
         made = read_generation(notice)
         tables, self._tables = frozenset(self._tables), set()
-        return [Commit(made.program, made.pid, tables)]
+        sure, self._sure = self._sure, True
+        return [Commit(made.program, made.pid, tables) if sure else Commit(tables=tables, complete=False)]
+
+    def _lost(self, found: Sequence[Commit]) -> Commit:
+        """The kernel says that it drops notices before it gives what it had queued until then, so that the gap is anywhere up to here; the
+        commit of which the end comes next may have begun in it."""
+        tables = frozenset(self._tables).union(*(commit.tables for commit in found))
+        self._tables, self._sure = set(), False
+        return Commit(tables=tables, complete=False)
 
     def close(self) -> None:
         self._socket.close()
