@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
+from pierhead.api import addressranges
 from pierhead.api.network import Network
 from pierhead.api.services_spec import EXTERNAL_NAME
-from pierhead.api.views import EndpointSlice, Node, Pod, ProxyStatus, Service
+from pierhead.api.views import EndpointSlice, FloatingIPPool, Node, Pod, ProxyStatus, Service
 from pierhead.errors import UsageError
+from pierhead.forwarding.nftwalk import Address
 from pierhead.forwarding.place import API_SERVICE, Place
 from pierhead.forwarding.table import canonical
 from pierhead.forwarding.trace import Packet
@@ -44,6 +46,7 @@ class Seen(msgspec.Struct, frozen=True):
     pods: Sequence[Pod]
     nodes: Sequence[Node]
     proxies: Sequence[ProxyStatus]
+    pools: Sequence[FloatingIPPool]
 
     def pod_at(self, address: str) -> Pod | None:
         return next((pod for pod in self.pods if address in _addresses(pod)), None)
@@ -51,9 +54,21 @@ class Seen(msgspec.Struct, frozen=True):
     def node_at(self, address: str) -> Node | None:
         return next((node for node in self.nodes if address in _inside(node)), None)
 
+    def is_floating(self, address: Address) -> bool:
+        """Whether it lies in a pool. The first and the last address of a network do too, though nobody is given them."""
+        return any(_holds(text, address) for pool in self.pools for text in pool.spec.ranges)
+
     def service(self, namespace: str, name: str) -> Service | None:
         found = (item for item in self.services if (item.metadata.namespace, item.metadata.name) == (namespace, name))
         return next(found, None)
+
+
+def _holds(text: str, address: Address) -> bool:
+    """Whether a range of a pool does, as routes have it."""
+    if "/" in text:
+        return address in ip_network(text, strict=False)
+    found = addressranges.parse(text)
+    return found is not None and address in found
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -86,8 +101,9 @@ def sender_of(seen: Seen, question: Question) -> Sender:
     for pod in seen.pods:
         if (pod.metadata.namespace, pod.metadata.name) == (namespace or question.namespace, name):
             return _pod_sender(pod, network)
+    or_node = "" if origin.startswith("pod/") else ", and no node of this name"
     raise UsageError(
-        f"there is no pod {name} in namespace {namespace or question.namespace}, and no node of this name",
+        f"there is no pod {name} in namespace {namespace or question.namespace}{or_node}",
         "--from takes node, machine, outside, an address, a node's name or a pod's: kubectl get pods",
     )
 

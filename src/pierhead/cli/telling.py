@@ -23,7 +23,9 @@ from pierhead.forwarding.nftwords import words
 from pierhead.forwarding.place import Place
 from pierhead.forwarding.table import ANY_NODE_ADDRESS, ForwardingTable, Refusal, ServiceName
 from pierhead.forwarding.trace import Packet, rule_at, trace
+from pierhead.node import egress
 from pierhead.node.wiring import UPLINK
+from pierhead.region import lab
 from pierhead.wire.expressions import RETURN
 from pierhead.wire.nftables import Chain
 
@@ -76,7 +78,11 @@ class _Telling:
         here = f" ({packet.source})" if packet.source not in self._sender.name else ""
         lines = [f"{packet.protocol} from {self._sender.name}{here} to {_socket(packet.address, packet.port)}"]
         lines += ["what the Services ask for:", *_indented([*self._said.why, *self._behind()])]
-        found = self._in_userspace() if kernel is None else self._in_kernel(kernel)
+        if kernel is None:
+            found = self._in_userspace()
+        else:
+            lines += self._before()
+            found = self._in_kernel(kernel)
         return Account([*lines, *found.lines], found.differs, found.step)
 
     def _behind(self) -> Iterator[str]:
@@ -128,6 +134,14 @@ class _Telling:
 
     # -- carried by the kernel
 
+    def _before(self) -> Iterator[str]:
+        """What a packet meets before the node. In a lab everybody is on one wire with it."""
+        network, source = self._place.network, self._packet.source
+        if self._sender.link != UPLINK or source in network.machine_addresses or lab.is_one(network):
+            return
+        setting = egress.SETTINGS[ip_address(source).version]
+        yield f"it comes over the machine, whose own forwarding ({setting}) and firewall come first and are not looked at"
+
     def _in_kernel(self, kernel: Kernel) -> Account:
         wanted = _compiled(kernel.ground, self._table)
         ours = list(self._walked(wanted, kernel))
@@ -173,8 +187,8 @@ class _Telling:
         sent = Sent(source, destination, PROTOCOLS[packet.protocol], packet.port, link=self._sender.link)
 
         def is_local(address: Address) -> bool:
-            own = (*ground.services, *self._place.network.floating_ranges)
-            return str(address) in ground.nodes or any(address in found for found in own)
+            own = any(address in found for found in ground.services) or self._seen.is_floating(address)
+            return own or str(address) in ground.nodes
 
         return fates(rules, sent, is_local)
 

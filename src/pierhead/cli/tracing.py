@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from pierhead.api.kind import Kind
-from pierhead.api.kinds import ENDPOINT_SLICE, NODE, POD, PROXY_STATUS, SERVICE
-from pierhead.api.views import EndpointSlice, Node, Pod, ProxyStatus, Service
+from pierhead.api.kinds import ENDPOINT_SLICE, FLOATING_IP_POOL, NODE, POD, PROXY_STATUS, SERVICE
+from pierhead.api.views import EndpointSlice, FloatingIPPool, Node, Pod, ProxyStatus, Service
 from pierhead.cli import connection, vantage
 from pierhead.cli.packets import Question, Seen, packet_of, place_of, sender_of
 from pierhead.cli.telling import Account, account
@@ -74,6 +74,7 @@ async def _seen(client: Client) -> Seen:
         await _all(client, POD, Pod),
         await _all(client, NODE, Node),
         await _all(client, PROXY_STATUS, ProxyStatus),
+        await _all(client, FLOATING_IP_POOL, FloatingIPPool),
     )
 
 

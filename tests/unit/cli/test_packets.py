@@ -43,6 +43,7 @@ SEEN = Seen(
     [a_pod("p", pod(1)), a_pod("q", pod(2), node="node-b"), a_pod("waiting"), a_pod("elsewhere", "198.51.100.9")],
     [a_node("node-a", NODE, "z1"), a_node("node-b", "127.67.0.251", "z2")],
     [msgspec.convert({"metadata": {"name": name}, "status": {"nodes": [name]}}, ProxyStatus) for name in ("node-a", "node-b")],
+    [],
 )  # fmt: skip
 
 
@@ -133,6 +134,19 @@ def test_what_makes_no_sense_is_one_clear_line(question: tuple[str, str], said: 
         asked(*question)
     assert str(refused.value).startswith(said)
     assert step in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        ("nobody", "there is no pod nobody in namespace default, and no node of this name"),
+        ("pod/node-a", "there is no pod node-a in namespace default"),
+    ],
+)
+def test_who_means_a_pod_is_told_of_no_node(origin: str, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        asked(origin)
+    assert str(refused.value) == said
 
 
 def place(origin: str, target: str = "svc/web:http", seen: Seen = SEEN) -> Place:

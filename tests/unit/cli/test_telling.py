@@ -11,17 +11,17 @@ from msgspec.structs import replace
 
 from compiled import GROUND, Kernel
 from forwarded import NETWORK, NODE, VIP, cluster_ip, endpoint, pod, service, slice_of, table_of
-from pierhead.api.views import EndpointSlice, ProxyStatus, Service
+from pierhead.api.views import EndpointSlice, FloatingIPPool, ProxyStatus, Service
 from pierhead.cli.packets import Question, Seen, packet_of, place_of, sender_of
 from pierhead.cli.telling import Account, account
 from pierhead.cli.telling import Kernel as Told
 from pierhead.forwarding.nftmodel import Ruleset
+from pierhead.node import fabric
 from pierhead.wire.instructions import Unknown
 from pierhead.wire.nftables import Base, Chain, Family, Hook, Table
 from unit.cli.test_packets import MACHINE, a_node, a_pod
 
-FLOATING = (ip_network(f"{VIP}/32"),)
-NETWORKED = replace(NETWORK, machine_address=MACHINE, floating_ranges=FLOATING)
+NETWORKED = replace(NETWORK, machine_address=MACHINE)
 """With addresses of loopback, as all of these tests; who carries the traffic is told by the kernel that is given."""
 UPLINKED = replace(GROUND, uplinks=("up0",), peers=(ip_network(MACHINE),), sole=True)
 WEB = service(type="LoadBalancer", ingress=[VIP], selector={"app": "web"}, loadBalancerSourceRanges=["198.51.100.0/24"])
@@ -29,12 +29,15 @@ PODS = [a_pod("p", pod(1)), a_pod("q", pod(2))]
 BOTH = slice_of("web", endpoint(1), endpoint(2))
 
 
+def a_pool(*ranges: str) -> FloatingIPPool:
+    return msgspec.convert({"metadata": {"name": "more"}, "spec": {"ranges": ranges}}, FloatingIPPool)
+
+
 def seen(*objects: Any) -> Seen:
     slices = [found for found in objects if isinstance(found, EndpointSlice)]
     services = [found for found in objects if isinstance(found, Service)]
-    return Seen(
-        NETWORKED, services, slices, PODS, [a_node("node-a", NODE, "z1"), a_node("node-b", "127.67.0.251", "z1")], []
-    )
+    nodes = [a_node("node-a", NODE, "z1"), a_node("node-b", "127.67.0.251", "z1")]
+    return Seen(NETWORKED, services, slices, PODS, nodes, [], [a_pool(VIP)])
 
 
 def kernel(*objects: Any) -> Kernel:
@@ -80,6 +83,47 @@ def test_where_it_ends(origin: str, target: str, verdict: str) -> None:
     found = of(origin, target, WEB, BOTH)
     assert found.lines[-1] == verdict
     assert not found.differs
+
+
+@pytest.mark.parametrize(
+    ("ranges", "address", "verdict"),
+    [
+        (("198.51.100.0/24",), "198.51.100.9", "refused: no Service has TCP port 80 of this address"),
+        (("198.51.100.0/24",), "198.51.100.0", "refused: no Service has TCP port 80 of this address"),
+        (("203.0.113.7", "198.51.100.4-198.51.100.9"), "198.51.100.9", "refused: no Service has TCP port 80 of this address"),
+        (("203.0.113.7", "198.51.100.4-198.51.100.9"), "203.0.113.7", "refused: no Service has TCP port 80 of this address"),
+        (("198.51.100.4-198.51.100.9",), "198.51.100.10", "goes on to 198.51.100.10: no Service has TCP port 80 there"),
+        (("2001:db8::/64",), "198.51.100.9", "goes on to 198.51.100.9: no Service has TCP port 80 there"),
+        ((), "198.51.100.9", "goes on to 198.51.100.9: no Service has TCP port 80 there"),
+    ],
+)  # fmt: skip
+def test_an_address_that_nobody_has_ends_here_where_a_pool_holds_it(
+    ranges: tuple[str, ...], address: str, verdict: str
+) -> None:
+    pools = replace(seen(WEB, BOTH), pools=[a_pool(VIP), a_pool(*ranges)])
+    for origin in ("p", "outside"):
+        found = told(origin, f"{address}:80", pools, Told(UPLINKED, kernel(WEB, BOTH).rules))
+        assert (found.lines[-1], found.differs) == (verdict, "")
+
+
+BEFORE = "it comes over the machine, whose own forwarding (net.ipv4.ip_forward) and firewall come first and are not looked at"
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"), [("outside", True), ("198.51.100.7", True), ("machine", False), ("node", False), ("p", False)]
+)
+def test_who_comes_over_the_machine_is_told_what_he_meets_first(origin: str, said: bool) -> None:
+    lines = of(origin, f"{VIP}:8080", WEB, BOTH).lines
+    assert (BEFORE in lines) is said
+    if said:
+        assert lines.index(BEFORE) < lines.index("what the kernel holds, table ip pierhead:")
+
+
+def test_in_a_lab_everybody_is_on_one_wire_with_the_nodes() -> None:
+    wire = replace(seen(WEB, BOTH), network=replace(NETWORKED, machine_address=str(fabric.ROOT[4])))
+    lines = told("outside", f"{VIP}:8080", wire, Told(UPLINKED, kernel(WEB, BOTH).rules)).lines
+    assert lines[0] == f"TCP from a host outside (192.168.100.254) to {VIP}:8080"
+    assert BEFORE not in lines
 
 
 def test_a_line_for_each_rule_that_decides() -> None:
