@@ -48,7 +48,10 @@ def up(*, nodes: int | None, zones: str | None, listen: str, allow_root_pods: bo
 @click.argument("where", metavar="NODE|POD|outside")
 @click.argument("command", metavar="COMMAND…", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(*, namespace: str, data_dir: Path | None, where: str, command: tuple[str, ...]) -> None:
-    """Run a command in the network of a node, of a pod or of the host outside."""
+    """Run a command in the network of a node, of a pod or of the host outside.
+
+    A pod that is called like one of the others is pod/NAME.
+    """
     from pierhead.cli import labentry
 
     labentry.execute(labentry.directory_of(data_dir), where, namespace, command)

@@ -33,7 +33,7 @@ def execute(data_dir: Path, where: str, namespace: str, command: tuple[str, ...]
     if where not in labdirectory.hosts(data_dir):
         from pierhead.cli import labpods
 
-        file = labpods.find(data_dir, where.removeprefix("pod/"), namespace)
+        file = labpods.find(data_dir, where, namespace)
     try:
         seclusion.enter(first, file)
     except (KernelError, OSError) as error:
