@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
@@ -16,11 +17,13 @@ from dataplanes import Object, names, to
 from forwarded import NODE, VIP, cluster_ip, endpoint, pod, service, slice_of, table_of
 from inkernel import InKernel, in_kernel
 from namespaces import Namespace
+from pierhead.dataplane.netlink import Connection, Netlink
 from pierhead.dataplane.nftables import Nftables
 from pierhead.dataplane.ruleset_watch import RulesetWatch
 from pierhead.forwarding.diff import whole
 from pierhead.forwarding.nftlayout import Ground
 from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable, Frontend, PortKey, Rule, ServiceName
+from pierhead.wire.netlink import Message
 from pierhead.wire.nftables import Family
 
 TCP, UDP = to(cluster_ip()), to(cluster_ip(), protocol="UDP")
@@ -215,6 +218,62 @@ def test_connections_are_counted_for_each_endpoint(namespace: Namespace) -> None
         assert f"{pod(11)} . 9376 counter packets 3 " in listed
 
     play(namespace, scenario)
+
+
+class Followed(Netlink):
+    """One whose transaction somebody follows at once, before anything can be asked."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.then: list[Callable[[], object]] = []
+
+    def transact(self, messages: Sequence[Message], *, generation: int | None = None) -> list[Message]:
+        told = super().transact(messages, generation=generation)
+        if self.then:
+            self.then.pop()()
+        return told
+
+
+HARM = {"rules": "flush chain ip pierhead services", "elements": "flush map ip pierhead frontends"}
+NEXT = {
+    "a load": (),
+    "another endpoint": web(12),
+    "a rule more": web(11, 12),
+    "fewer sticky clients": web(11, **STICKY),
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("after", NEXT)
+def test_a_stranger_who_comes_right_after_a_commit_is_seen(namespace: Namespace, harm: str, after: str) -> None:
+    async def scenario(world: InKernel) -> None:
+        kernel = Followed(namespace.socket())
+        world.dataplane = Nftables([GROUND], kernel)
+        if NEXT[after]:
+            await world.hold(*web(11, 12, **STICKY) if "sticky" in after else web(11))
+            await world.once(TCP)
+        kernel.then.append(partial(namespace.nft, HARM[harm]))
+        await world.hold(*NEXT[after] or web(11))
+        assert kernel.then == []
+        await world.dataplane.commit(())
+        assert await world.once(TCP) in names(11, 12)
+        await world.dataplane.close()
+
+    play(namespace, scenario)
+
+
+def test_a_stranger_who_came_before_anybody_listened_is_told_of(namespace: Namespace) -> None:
+    async def scene() -> None:
+        kernel = Followed(namespace.socket())
+        dataplane = Nftables([GROUND], kernel, RulesetWatch(namespace.socket()))
+        kernel.then.append(partial(namespace.nft, HARM["rules"]))
+        await dataplane.commit(whole(table_of(*web(11))))
+        async with asyncio.timeout(5):
+            found = await dataplane.disturbed()
+        assert (found.program, found.where) == ("", "table ip pierhead")
+        await dataplane.close()
+
+    asyncio.run(scene())
 
 
 def test_of_the_tables_of_both_families_those_that_somebody_changed_are_named(namespace: Namespace) -> None:

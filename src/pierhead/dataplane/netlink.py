@@ -122,9 +122,9 @@ class Netlink:
         """By which the kernel tells its sockets apart: notices carry that of whoever made the change. 0: nothing was sent so far."""
         return self._socket.getsockname()[0]
 
-    def transact(self, messages: Sequence[Message], *, generation: int | None = None) -> None:
-        """Commits all of ``messages`` or none, as one nftables transaction. Splitting what is too long is the caller's business: only
-        he knows in which order parts may be seen.
+    def transact(self, messages: Sequence[Message], *, generation: int | None = None) -> list[Message]:
+        """Commits all of ``messages`` or none, as one nftables transaction, and returns what it echoes. Splitting what is too long is the
+        caller's business: only he knows in which order parts may be seen.
 
         Raises:
             KernelError: the first refusal, naming its message's subject; nothing was done.
@@ -133,15 +133,17 @@ class Netlink:
             AnswerLost: whether it was done is unknown.
         """
         if not messages:
-            return
+            return []
         begin = self._take(len(messages) + 2)
         self._send(encode_batch(messages, begin, generation), f"a transaction of {len(messages)} messages")
         frame = Message(0, b"", 0, "the transaction")
-        outcomes = [found for found in self._answers(begin, len(messages) + 2) if isinstance(found, Outcome)]
+        answers = list(self._answers(begin, len(messages) + 2))
+        outcomes = [found for found in answers if isinstance(found, Outcome)]
         for error in _refusals(outcomes, begin, [frame, *messages, frame]):
             raise error
         if not outcomes:
             raise AnswerLost(0, "the transaction", "the kernel did not answer")
+        return [found for found in answers if isinstance(found, Message)]
 
     def perform(self, messages: Sequence[Message], *, forgiving: tuple[type[KernelError], ...] = ()) -> None:
         """Does one message after the other (links, routes, conntrack), each for itself, all of them even if one is refused.

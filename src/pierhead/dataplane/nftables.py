@@ -35,8 +35,8 @@ from pierhead.wire.listing import (
     read_set,
     read_table,
 )
-from pierhead.wire.netlink import Message
-from pierhead.wire.nftables import Chain, Family, Set, Table, delete, delete_elements, flush
+from pierhead.wire.netlink import Flag, Message
+from pierhead.wire.nftables import Chain, Family, Kind, Set, Table, add, delete, delete_elements, flush
 
 T = TypeVar("T")
 
@@ -65,9 +65,10 @@ class Nftables:
         self._turn = asyncio.Lock()
         self._compilers = [Compiler(ground) for ground in grounds]
         self._generation: int | None = None
-        """Of the ruleset after our last transaction; None: what the kernel holds is unknown."""
+        """Of the ruleset as we know it: after our last transaction, or when our tables were last looked at. None: what the kernel holds is
+        unknown. Nobody commits unseen, for each commit makes another one, and none is taken from a time after it."""
         self._digest = b""
-        """Of our rules."""
+        """Of our rules; empty: unknown."""
 
     def found(self) -> None:
         """Lays the table, without a Service in it, where there is none yet: from then on nothing passes that no rule has judged.
@@ -88,10 +89,9 @@ class Nftables:
     async def commit(self, changes: Sequence[Change]) -> Sequence[Refusal]:
         try:
             async with self._turn:
-                if len(changes) > INLINE or any(map(_of_flows, changes)):
-                    await _apart(partial(self._commit, changes))
-                else:
-                    self._commit(changes)
+                large = len(changes) > INLINE or any(map(_of_flows, changes))
+                if not (await _apart(partial(self._commit, changes)) if large else self._commit(changes)):
+                    await _apart(self._rewrite_all)
         except KernelError as error:
             self._generation = None
             raise OSError(error.errno or errno.EIO, str(error)) from error
@@ -126,9 +126,9 @@ class Nftables:
         return touched
 
     async def _harmed(self) -> bool:
-        """What only a look at all of it shows, and between two commits."""
+        """What only a look at all of it shows, and between two commits. What is to be written again anyway is nobody's doing."""
         async with self._turn:
-            return self._generation != self._ask() and await _apart(self._altered)
+            return self._generation is not None and not await _apart(self._unharmed)
 
     @property
     def _tables(self) -> Iterator[Table]:
@@ -141,38 +141,51 @@ class Nftables:
             self._watch.close()
         self._netlink.close()
 
-    def _commit(self, changes: Sequence[Change]) -> None:
+    def _commit(self, changes: Sequence[Change]) -> bool:
+        """False: what we were told so far is to be written from the beginning, which takes longer than the changes do."""
         if changes and isinstance(changes[0], Reset):
             self._rewrite(changes[1:])
-            return
+            return True
         steps = [compiler.take(changes) for compiler in self._compilers]
-        unknown = self._generation is None or (not changes and self._generation != self._ask() and self._altered())
-        if unknown or any(compiler.worn for compiler in self._compilers):
-            self._rewrite_all()
-            return
+        unknown = self._generation is None or (not changes and not self._unharmed())
+        done = not unknown and not any(compiler.worn for compiler in self._compilers)
         try:
-            programmed = self._transact([message for step in steps for message in step.messages])
+            done = (
+                done and self._transact([message for step in steps for message in step.messages]) and self._after(steps)
+            )
         except (NoRoom, MessageTooLong):
-            self._rewrite_all()
-        else:
-            if programmed:
-                self._after(steps)
+            done = False
+        if not done:
+            self._generation = None
+        return done
 
     def _transact(self, messages: Sequence[Message]) -> bool:
-        """On top of what our last transaction left, or of what others added that is not ours. False: the whole table was written
-        instead, in which numbers may mean something else."""
+        """On top of what our last transaction left, or of what others added that is not ours. False: somebody changed ours, and nothing
+        was done."""
         for _ in range(ATTEMPTS):
             try:
-                self._netlink.transact(messages, generation=self._generation)
+                self._generation = self._send(messages, self._generation)
             except GenerationPassed:
-                self._generation = self._ask()
-                if self._altered():
-                    self._rewrite_all()
+                if not self._unharmed():
                     return False
             else:
-                self._generation = self._ask()
                 return True
         raise GenerationPassed(errno.ERESTART, "nftables", "others change the ruleset all the time")
+
+    def _send(self, messages: Sequence[Message], generation: int | None = None) -> int | None:
+        """Commits, on top of this generation if one is given, and returns the one that it made.
+
+        The kernel echoes that to us before it lets anybody else commit. To ask for it afterwards would be to take what a stranger did
+        meanwhile for ours. A message of its own, which changes nothing, asks for the echo: what a message does is echoed with it.
+        """
+        if not messages:
+            return generation
+        echoing = add(self._compilers[0].layout.table)
+        told = self._netlink.transact(
+            [replace(echoing, flags=echoing.flags | Flag.ECHO), *messages], generation=generation
+        )
+        made = (read_generation(found).number for found in told if found.kind == Kind.NEWGEN)
+        return next(made, generation)
 
     def _rewrite_all(self) -> None:
         """What we were told so far, from the beginning."""
@@ -196,22 +209,27 @@ class Nftables:
         self._compilers = [compiler for compiler, _ in made]
         for attempt in count(1):
             try:
-                self._write([*self._strays(held), *messages])
+                self._generation = self._write([*self._strays(held), *messages])
             except ObjectMissing:  # a client's element timed out since it was read
                 if attempt == ATTEMPTS:
                     raise
             else:
                 break
-        self._generation = self._ask()
-        self._digest = self._rules()
         self._after([replace(step, forgotten={}) for _, step in made], whole=True)
 
-    def _write(self, messages: Sequence[Message]) -> None:
+    def _write(self, messages: Sequence[Message]) -> int | None:
+        """As ``_send``, whatever the generation. What is too long goes in pieces, each on top of the one before.
+
+        Raises:
+            GenerationPassed: somebody came between two of them.
+        """
         try:
-            self._netlink.transact(messages)
+            return self._send(messages)
         except MessageTooLong:
+            made: int | None = None
             for piece in _pieces(messages):
-                self._netlink.transact(piece)
+                made = self._send(piece, made)
+            return made
 
     def _strays(self, held: Mapping[Family, Table]) -> Iterator[Message]:
         """Clients are led on to where they were only if that is still an endpoint of the same Service."""
@@ -249,38 +267,56 @@ class Nftables:
             if found.table.name == NAME and found.name not in ours:
                 yield delete(Chain(layout.table, found.name))
 
-    def _after(self, steps: Sequence[Step], *, whole: bool = False) -> None:
+    def _after(self, steps: Sequence[Step], *, whole: bool = False) -> bool:
         """What a transaction cannot do: sticky clients and UDP flows that are on endpoints which are gone. ``whole``: after a rewrite, which
-        may be the first to do without what nobody was here to take away."""
-        for compiler, step in zip(self._compilers, steps, strict=True):
-            if step.forgotten:
-                self._forget(compiler, step.forgotten)
-            if step.rules:
-                self._digest = self._rules()
+        may be the first to do without what nobody was here to take away. False: somebody changed ours, and it is not done."""
+        done = [*zip(self._compilers, steps, strict=True)]
+        if not all(self._forget(compiler, step.forgotten) for compiler, step in done):
+            return False
+        if whole or any(step.rules for step in steps):
+            self._learn()
+        for compiler, step in done:
             if whole or step.flows:
                 conntrack.clean(self._netlink, compiler.layout.ground.family, step.flows, whole=whole)
+        return True
 
-    def _forget(self, compiler: Compiler, forgotten: Mapping[int, frozenset[bytes] | None]) -> None:
-        """Elements come and go with traffic: one that is gone meanwhile makes the kernel refuse, and it is read again."""
+    def _forget(self, compiler: Compiler, forgotten: Mapping[int, frozenset[bytes] | None]) -> bool:
+        """Elements come and go with traffic: one that is gone meanwhile makes the kernel refuse, and it is read again. False: as
+        ``_transact``."""
         affinity = compiler.layout.affinity
-        for attempt in count(1):
+        for attempt in count(1) if forgotten else ():
             gone = [
                 key
                 for key, (number, where) in self._led(affinity)
                 if number in forgotten and where not in (forgotten[number] or ())
             ]
             try:
-                self._transact(delete_elements(affinity, gone))
+                return self._transact(delete_elements(affinity, gone))
             except ObjectMissing:
                 if attempt == ATTEMPTS:
                     raise
-            else:
-                return
+        return True
 
     def _led(self, affinity: Set) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
         for message in self._ask_all(dump_elements(affinity)):
             for found in read_elements(message):
                 yield found.key, led(found)
+
+    def _learn(self) -> None:
+        """Reads our rules as the kernel has them. Had somebody changed them before they were read, there would be another generation
+        already; then they may be his, and any that are found later count as altered."""
+        digest = self._rules()
+        self._digest = digest if self._ask() == self._generation else b""
+
+    def _unharmed(self) -> bool:
+        """Whether our tables are what we left, whoever committed since. The generation is asked first: who commits while they are looked
+        at, or later, makes another one."""
+        asked = self._ask()
+        if asked != self._generation:
+            if self._altered():
+                return False
+            self._generation = asked
+        return True
 
     def _altered(self) -> bool:
         """Whether our tables are not what we left: rules, and how much is in each set."""

@@ -29,6 +29,9 @@ class Flag(IntFlag):
 
     REQUEST = 0x1
     ACK = 0x4
+    ECHO = 0x8
+    """What the message does is told to its sender as it is to who listens. Of an nftables transaction the first message says whether its
+    generation is told."""
     DUMP_INTERRUPTED = 0x10
     REPLACE = 0x100
     EXCLUSIVE = 0x200
