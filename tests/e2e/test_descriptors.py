@@ -27,6 +27,12 @@ def test_up_raises_its_limit_and_its_pods_keep_theirs(tmp_path: Path) -> None:
         assert eventually(lambda: region.kubectl("logs", "p", check=False), "the pod's first line") == f"{FEW}\n"
 
 
+def test_up_raises_its_limit_for_its_clients_where_it_carries_no_traffic(tmp_path: Path) -> None:
+    with running(tmp_path / "d", "--network", "none", command=["prlimit", f"--nofile={FEW}:", str(PIERHEAD)]) as region:
+        soft, hard = resource.prlimit(region.process.pid, resource.RLIMIT_NOFILE)
+        assert FEW < soft == hard
+
+
 def test_more_frontends_than_open_files_take_none_from_pods_and_api(tmp_path: Path) -> None:
     """The pod comes last, and with it all frontends open at once. What is beyond the limit says which one to ask for."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "master")

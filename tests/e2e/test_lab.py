@@ -349,6 +349,15 @@ def test_a_second_one_on_the_same_directory_says_so() -> None:
         start(data, command=[str(PIERHEAD), "lab"])
 
 
+def test_up_in_the_directory_of_a_running_lab_says_what_ends_it() -> None:
+    with (
+        folder(()) as data,
+        running(data, command=[str(PIERHEAD), "lab"]),
+        pytest.raises(AssertionError, match=f"end the other by pierhead lab down --data-dir {data}, or choose another"),
+    ):
+        start(data, "--network", "none")
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

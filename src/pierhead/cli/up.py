@@ -202,6 +202,9 @@ def serve(
     """As ``run``, of a region that calls what it is given when it is ready; ``told``: what is said then."""
     import uvloop
 
+    from pierhead.dataplane.sockets import raise_descriptor_limit
+
+    raise_descriptor_limit()  # the API grants more connections than the thousand files that a shell does
     unsaid: list[OSError] = []
 
     def greet(ready: Ready) -> None:

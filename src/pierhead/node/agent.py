@@ -54,8 +54,9 @@ class NodeAgent:
     """Runs one node until cancelled; then its pods end within ``SHUTDOWN_GRACE`` and it returns.
 
     ``directory`` is the agent's own: its mark tells its processes from all others, and it holds the logs. ``pod_ranges`` are the parts of
-    the network's that are this node's, by default all of them. ``root_pods``: pods may choose their account. ``api``: where the API answers; no pod is there. ``pods``: by default all
-    share the machine's network.
+    the network's that are this node's, by default all of them. ``root_pods``: pods may choose their account. ``api``: where the API
+    answers; no pod is there. ``pods``: by default all share the machine's network. ``open_files``: the limit that pods get; 0: this
+    process's own.
     """
 
     def __init__(
@@ -72,8 +73,9 @@ class NodeAgent:
         root_pods: bool = False,
         api: frozenset[tuple[str, int]] = frozenset(),
         pods: PodNetwork | None = None,
+        open_files: int = 0,
     ) -> None:
-        self.name = name
+        self.name, self._open_files = name, open_files
         self._client, self._network, self._directory, self._root_pods = client, network, directory, root_pods
         self._pods: Informer[Pod] = informers.of(POD)
         self._services: Informer[Service] = informers.of(SERVICE)
@@ -95,8 +97,8 @@ class NodeAgent:
             log.warning("ended %d processes that an earlier run of node %s left behind", ended, self.name)
         recorder, now = Recorder(self._client, "kubelet", self.name), clock()
         self._host = Host(
-            self.name, self._network, self._client, recorder, self._services, Processes(mark), Prober(),
-            self._pod_network, self._directory, self._root_pods, now,
+            self.name, self._network, self._client, recorder, self._services,
+            Processes(mark, self._open_files), Prober(), self._pod_network, self._directory, self._root_pods, now,
         )  # fmt: skip
         registration = Registration(self._client, self._nodes, self._description, now)
         try:

@@ -39,19 +39,19 @@ _DEATH = 0.5
 _FIRST = 512
 """Bytes kept of what a pipe brought first."""
 _SETPRIV_FAILED = (126, 127)
-_OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-"""The soft limit this process was started with. The service proxy raises ours later; pods get what the user had, because some
-programs take their limit for the number of files they have to close."""
 
 
 class Processes:
     """Starts processes that carry the mark of this agent's data directory."""
 
-    def __init__(self, mark: str) -> None:
-        """Raises:
-        UsageError: there is no ``setpriv`` on this machine.
+    def __init__(self, mark: str, open_files: int = 0) -> None:
+        """``open_files``: the soft limit that pods get, because some programs take it for the number of files they have to close; 0:
+        this process's own.
+
+        Raises:
+            UsageError: there is no ``setpriv`` on this machine.
         """
-        self._mark, self._trees = mark, tree.Trees()
+        self._mark, self._trees, self._open_files = mark, tree.Trees(), open_files
         self._setpriv, self._prlimit = _tool("setpriv"), _tool("prlimit")
 
     async def start(self, launch: Launch) -> Process:
@@ -80,8 +80,8 @@ class Processes:
         if launch.user is not None:
             group = launch.user if launch.group is None else launch.group
             command += ["--reuid", str(launch.user), "--regid", str(group), "--clear-groups"]
-        if resource.getrlimit(resource.RLIMIT_NOFILE)[0] != _OPEN_FILES:
-            soft = "unlimited" if _OPEN_FILES == resource.RLIM_INFINITY else _OPEN_FILES
+        if self._open_files not in (0, resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
+            soft = "unlimited" if self._open_files == resource.RLIM_INFINITY else self._open_files
             command = [self._prlimit, f"--nofile={soft}:", *command]
         return [*launch.prefix, *command, "--"]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pierhead.controllers import kubernetes_service
 from pierhead.core.defaultpool import Standing
 from pierhead.errors import StoreError, StoreFull, StoreLocked, UsageError
 from pierhead.pki.credentials import Credentials, ensure
-from pierhead.region import directory, ranges, tenure
+from pierhead.region import directory, labdirectory, ranges, tenure
 from pierhead.region.listening import answering, doors, names, url
 from pierhead.region.roles import Roles
 from pierhead.region.settings import Settings
@@ -92,11 +93,19 @@ async def _open_store(data_dir: Path) -> SqliteStore:
     try:
         return await SqliteStore.open(data_dir, stamp)
     except StoreLocked as error:
-        raise UsageError(str(error), "end the other `pierhead up`, or choose another --data-dir") from error
+        raise UsageError(str(error), f"end the other {_holder(data_dir)}, or choose another --data-dir") from error
     except StoreFull as error:
         raise UsageError(str(error), directory.NO_SPACE) from error
     except StoreError as error:
         raise UsageError(str(error), directory.ELSEWHERE) from error
+
+
+def _holder(data_dir: Path) -> str:
+    """What runs there, by the command that started it."""
+    with suppress(OSError):
+        if labdirectory.running(data_dir):
+            return f"by pierhead lab down --data-dir {shlex.quote(str(data_dir))}"
+    return "`pierhead up`"
 
 
 def _services(store: SqliteStore) -> Iterator[Service]:

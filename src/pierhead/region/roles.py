@@ -118,7 +118,7 @@ class Roles:
             self._client(node.name), informers, self._terrain.network(node.name),
             name=node.name, zone=node.zone, region=settings.region, pod_ranges=node.pod_ranges,
             directory=self._homes / node.name, root_pods=settings.root_pods, api=self._api,
-            pods=self._terrain.pods(node.name),
+            pods=self._terrain.pods(node.name), open_files=settings.open_files,
         )  # fmt: skip
 
     def _client(self, node: str, manager: str = "pierhead") -> Client:

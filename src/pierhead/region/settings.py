@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import msgspec
@@ -29,3 +30,5 @@ class Settings(msgspec.Struct, frozen=True):
     """Whether a pod may ask to run as root (``runAsUser: 0``) where the region itself runs as root."""
     egress: bool = False
     """Mode ``namespace``: whether pods reach the world, as this machine."""
+    open_files: int = msgspec.field(default_factory=lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    """What pods may have open: as much as this process might when it was started, before it gave itself more."""

@@ -226,24 +226,14 @@ def test_where_nobody_waits_any_more_nothing_runs_on(tmp_path: Path) -> None:
 
 
 def test_a_pod_has_the_user_s_limit_of_open_files_and_not_ours(tmp_path: Path) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    program = f"""
-import asyncio, os, resource, sys
-sys.path[:0] = {sys.path!r}
-from pathlib import Path
-from pierhead.node.logs import Log
-from pierhead.node.process import Processes
-from pierhead.node.runtime import Launch
-resource.setrlimit(resource.RLIMIT_NOFILE, ({hard}, {hard}))
-async def main():
-    log = Log.begun(Path(r"{tmp_path}") / "0.log")
-    script = "ulimit -Sn; ulimit -Hn"
-    found = Launch("uid", "web", ["sh", "-c", script], {{"PATH": os.environ["PATH"]}}, log)
-    await (await Processes("{MARK}").start(found)).wait()
-asyncio.run(main())
-"""
-    subprocess.run(["sh", "-c", 'ulimit -Sn 256; exec "$@"', "sh", sys.executable, "-c", program], check=True)
-    assert output(tmp_path).split() == ["256", str(hard)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def scenario() -> None:
+        for given in (256, 0):
+            await (await Processes(MARK, given).start(shell(tmp_path, "ulimit -Sn; ulimit -Hn"))).wait()
+
+    asyncio.run(scenario())
+    assert output(tmp_path).split() == ["256", str(hard), str(soft), str(hard)]
 
 
 def test_no_descriptor_of_ours_is_a_pod_s(tmp_path: Path) -> None:
