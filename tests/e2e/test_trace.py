@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from e2e.backends import Namespace, eventually, pod, service
-from e2e.test_namespace import APP, AS_ROOT, NODE, Machine, machine
+from e2e.test_namespace import APP, AS_ROOT, NODE, TOOLS, Machine, machine
 from netns import MAPPED, ORDINARY, network_namespace
 from running import PIERHEAD, Region, running, usable_by_pods
 
@@ -70,6 +70,10 @@ def test_the_way_from_a_pod_from_the_node_from_the_machine_and_from_outside(tmp_
             assert verdict.startswith("goes to pod default/")
             assert verdict.endswith("the node has no route back to 192.0.2.1: nobody hears an answer")
         assert told(here, "--from", "outside", f"{cluster_ip}:80")[-1] == UPLINK
+        subprocess.run([*here.enter, "ip", "address", "add", "198.51.100.7/32", "dev", "lo"], env=TOOLS, check=True)
+        head, *_, verdict = told(here, "--from", "198.51.100.7", f"{cluster_ip}:80")
+        assert head == f"TCP from this machine (10.97.0.1) to {cluster_ip}:80"
+        assert verdict.startswith("goes to pod default/")
         assert told(here, "10.96.77.77:80")[-1].startswith("dropped: no Service has this address")
         assert told(here, f"{cluster_ip}:81")[-1] == f"refused: {cluster_ip} is a cluster IP without TCP port 81"
         here.apply(service("alone", [{"port": 80}], {"app": "nobody"}))

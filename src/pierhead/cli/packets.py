@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -80,9 +80,12 @@ class Sender(msgspec.Struct, frozen=True):
     """By which it comes to the node; empty: the node itself sends it."""
 
 
-def sender_of(seen: Seen, question: Question) -> Sender:
-    """Raises:
-    UsageError: there is nobody of this name.
+def sender_of(seen: Seen, question: Question, own: Collection[str] = ()) -> Sender:
+    """``own``: the machine's addresses, if they are known. By whichever of them somebody on it is known, he asks a node from the
+    machine's end of its link.
+
+    Raises:
+        UsageError: there is nobody of this name.
     """
     origin, network = question.origin, seen.network
     in_lab = lab.is_one(network)
@@ -93,14 +96,14 @@ def sender_of(seen: Seen, question: Question) -> Sender:
     if origin in (MACHINE, HERE):
         return Sender("this machine" if origin == MACHINE else "the node", network.node_addresses)
     if address := canonical(origin):
-        return _sender_at(seen, address)
+        return _sender_at(seen, address, own)
     for node in seen.nodes:
         if node.metadata.name == origin:
             return Sender(f"node {origin}", _inside(node), origin)
     namespace, _, name = origin.removeprefix("pod/").rpartition("/")
     for pod in seen.pods:
         if (pod.metadata.namespace, pod.metadata.name) == (namespace or question.namespace, name):
-            return _pod_sender(pod, network)
+            return _pod_sender(pod, network, own)
     or_node = "" if origin.startswith("pod/") else ", and no node of this name"
     raise UsageError(
         f"there is no pod {name} in namespace {namespace or question.namespace}{or_node}",
@@ -108,22 +111,26 @@ def sender_of(seen: Seen, question: Question) -> Sender:
     )
 
 
-def _sender_at(seen: Seen, address: str) -> Sender:
+def _sender_at(seen: Seen, address: str, own: Collection[str]) -> Sender:
     network = seen.network
     if address in network.node_addresses:
         return Sender("the node", (address,))
     if pod := seen.pod_at(address):
-        return _pod_sender(pod, network)
+        return _pod_sender(pod, network, own)
+    if network.machine_addresses and address in own:
+        return Sender("this machine", network.machine_addresses, link=UPLINK)
     machine = address in network.machine_addresses or ip_address(address).is_loopback
     return Sender("this machine" if machine else "a host outside", (address,), link=_link(address))
 
 
-def _pod_sender(pod: Pod, network: Network) -> Sender:
+def _pod_sender(pod: Pod, network: Network, own: Collection[str]) -> Sender:
     """An external pod comes from where it is, as any host there does."""
     name = f"{pod.metadata.namespace}/{pod.metadata.name}"
     if not _addresses(pod):
         raise UsageError(f"pod {name} has no address yet", f"see why: kubectl describe pod {pod.metadata.name}")
     first = _addresses(pod)[0]
+    if network.machine_addresses and first in own:
+        return Sender(f"pod {name}", network.machine_addresses, pod.spec.node_name, UPLINK)
     inside = any(ip_address(first) in found for found in network.pod_ranges)
     link = f"link of pod {name}"[:15] if inside else _link(first)
     return Sender(f"pod {name}", _addresses(pod), pod.spec.node_name, link)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Collection
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, TypeVar
@@ -12,12 +14,14 @@ import msgspec
 
 from pierhead.api.kind import Kind
 from pierhead.api.kinds import ENDPOINT_SLICE, FLOATING_IP_POOL, NODE, POD, PROXY_STATUS, SERVICE
+from pierhead.api.network import Network
 from pierhead.api.views import EndpointSlice, FloatingIPPool, Node, Pod, ProxyStatus, Service
 from pierhead.cli import connection, vantage
 from pierhead.cli.packets import Question, Seen, packet_of, place_of, sender_of
 from pierhead.cli.telling import Account, account
 from pierhead.client.client import Client
 from pierhead.errors import UsageError
+from pierhead.region import lab, machine, namespaced
 
 T = TypeVar("T")
 
@@ -49,13 +53,21 @@ def run(kubeconfig: Path | None, question: Question) -> None:
 
 
 def _look(seen: Seen, question: Question, data_dir: Path) -> Account:
-    sender = sender_of(seen, question)
+    sender = sender_of(seen, question, _own(seen.network, data_dir))
     packet = packet_of(seen, question, sender)
     place = place_of(seen, sender, packet)
     there = None
     if seen.network.mode == "namespace":
         there = vantage.kernel(seen, place, ip_address(packet.address).version, data_dir)
     return account(seen, sender, packet, place, there)
+
+
+def _own(network: Network, data_dir: Path) -> Collection[str]:
+    """The machine's addresses, if it is this one and its nodes are behind a link."""
+    here = network.mode == "namespace" and not lab.is_one(network)
+    if here and os.access(namespaced.nodes_of(data_dir).path, os.F_OK):
+        return frozenset(map(str, machine.addresses()))
+    return ()
 
 
 async def _seen(client: Client) -> Seen:

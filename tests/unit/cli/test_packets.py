@@ -88,6 +88,16 @@ def test_by_which_link_it_comes(origin: str, outside: bool) -> None:
     assert (sender_of(SEEN, Question(origin, "", "default", "TCP")).link == UPLINK) is outside
 
 
+@pytest.mark.parametrize(("origin", "name"), [("elsewhere", "pod default/elsewhere"), ("198.51.100.7", "this machine")])
+def test_whoever_has_an_address_of_the_machine_asks_from_its_end_of_the_link(origin: str, name: str) -> None:
+    question, own = Question(origin, "svc/web:http", "default", "TCP"), ("198.51.100.7", "198.51.100.9")
+    found = sender_of(SEEN, question, own)
+    assert (found.name, found.addresses, found.link) == (name, (MACHINE,), UPLINK)
+    assert sender_of(SEEN, question).addresses != (MACHINE,)
+    alone = replace(SEEN, network=NETWORK)
+    assert sender_of(alone, question, own) == sender_of(alone, question)
+
+
 def test_where_a_region_has_no_machine_of_its_own_it_is_the_node() -> None:
     assert asked("machine", seen=replace(SEEN, network=NETWORK)).source == NODE
 
