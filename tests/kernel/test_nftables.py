@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from ipaddress import ip_network
 from typing import Any
@@ -193,15 +194,19 @@ def test_a_set_that_is_full_becomes_a_larger_one(namespace: Namespace) -> None:
     asyncio.run(scenario())
 
 
+def large() -> ForwardingTable:
+    key = PortKey(ServiceName("default", "web"), "http", "TCP", "IPv6")
+    endpoints = tuple(Endpoint(f"fd00:10:244::{number:x}", 8080) for number in range(1, 10_001))
+    rules = {Frontend("TCP", "fd00:10:96::1", 80): Rule(key, "cluster", "Cluster")}
+    return ForwardingTable(rules, {key: Backends(endpoints, (), endpoints)})
+
+
 def test_a_large_table_is_loaded_whatever_the_send_buffer(namespace: Namespace) -> None:
     """A user namespace has 208 KiB of it, for which this is too much at once."""
 
     async def scenario() -> None:
         dataplane = Nftables([SIX], namespace.open())
-        key = PortKey(ServiceName("default", "web"), "http", "TCP", "IPv6")
-        endpoints = tuple(Endpoint(f"fd00:10:244::{number:x}", 8080) for number in range(1, 10_001))
-        rules = {Frontend("TCP", "fd00:10:96::1", 80): Rule(key, "cluster", "Cluster")}
-        await dataplane.commit(whole(ForwardingTable(rules, {key: Backends(endpoints, (), endpoints)})))
+        await dataplane.commit(whole(large()))
         assert namespace.nft("list", "map", "ip6", "pierhead", "endpoints").count("fd00:10:244::") == 10_000
 
     asyncio.run(scenario())
@@ -260,6 +265,24 @@ def test_a_stranger_who_comes_right_after_a_commit_is_seen(namespace: Namespace,
         await world.dataplane.close()
 
     play(namespace, scenario)
+
+
+def test_a_stranger_who_comes_between_two_pieces_of_a_load_is_seen(namespace: Namespace) -> None:
+    """Where the send buffer is small; elsewhere he comes after all of it."""
+
+    async def scene() -> None:
+        kernel = Followed(namespace.socket())
+        dataplane = Nftables([SIX], kernel)
+        kernel.then.append(partial(namespace.nft, "flush chain ip6 pierhead services"))
+        with suppress(OSError):
+            await dataplane.commit(whole(large()))
+        await dataplane.commit(())
+        seen = namespace.nft("list", "chain", "ip6", "pierhead", "services")
+        await dataplane.commit(whole(large()))
+        assert seen == namespace.nft("list", "chain", "ip6", "pierhead", "services")
+        await dataplane.close()
+
+    asyncio.run(scene())
 
 
 def test_a_stranger_who_came_before_anybody_listened_is_told_of(namespace: Namespace) -> None:
