@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from pierhead.dataplane import conntrack
 from pierhead.dataplane.dataplane import Stranger
+from pierhead.dataplane.heap import give_back
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.ruleset_watch import Commit, RulesetWatch
 from pierhead.errors import GenerationPassed, KernelError, MessageTooLong, NoRoom, ObjectExists, ObjectMissing
@@ -199,6 +200,10 @@ class Nftables:
 
     def _rewrite(self, changes: Sequence[Change]) -> None:
         """One transaction after which the kernel holds exactly this, whatever it held; clients' affinities go on."""
+        self._lay(changes)
+        give_back()
+
+    def _lay(self, changes: Sequence[Change]) -> None:
         self._generation = None
         held = self._held()
         made = [_compiled(compiler.layout.ground, changes) for compiler in self._compilers]
