@@ -203,3 +203,50 @@ else:
     raise SystemExit("nothing was said")
 """
     play(namespace, tmp_path, script, "4")
+
+
+POOLS = """
+from msgspec.structs import replace
+from pierhead.region.poolroutes import PoolRoutes
+
+first, second = map(ip_network, ("10.98.0.0/28", "10.99.0.0/28"))
+made = node()
+(side,) = plan.sides
+pools = PoolRoutes(machine, made, lambda found: replace(plan, sides=(replace(side, beyond=(*side.beyond, *found)),)))
+
+def led():
+    there = (found.destination for found in map(routes.read_route, machine.request(routes.dump_routes(4))) if found)
+    return {found for found in there if found in (first, second)}
+
+def route(verb, range):
+    run(["ip", "route", verb, range, "dev", "lo"], check=True)
+"""
+
+
+def test_a_route_of_the_machine_keeps_away_the_floating_ips_that_it_meets_and_no_others(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    script = """
+route("add", "10.96.128.0/17")
+route("add", "10.99.0.8/29")
+assert not pools.lay((first, second))
+assert led() == {first}
+route("del", "10.99.0.8/29")
+assert pools.lay((first, second))
+assert led() == {first, second}
+"""
+    play(namespace, tmp_path, POOLS + script, "4")
+
+
+def test_routes_to_floating_ips_that_could_not_be_laid_are_laid_the_next_time(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    script = """
+assert pools.lay((first,))
+netns.remove(made.path)
+assert not pools.lay((second,))
+node()
+assert pools.lay((first,))
+assert led() == {first}
+"""
+    play(namespace, tmp_path, POOLS + script, "4")

@@ -62,12 +62,21 @@ def check(machine: Netlink, wiring: Wiring) -> None:
     """Raises:
     UsageError: the machine uses addresses already that the node is to have.
     """
+    ends = (ip_network(end) for side in wiring.sides for end in (side.machine, side.node))
+    check_ranges(machine, wiring.link, [*(found for side in wiring.sides for found in side.beyond), *ends])
+
+
+def check_ranges(machine: Netlink, own: str, wanted: Sequence[Range]) -> None:
+    """As ``check``, of these ranges alone. ``own``: the link whose routes are not the machine's.
+
+    Raises:
+        UsageError: the machine uses some of these addresses already.
+    """
     there = {link.index: link for link in map(links.read, machine.request(links.dump()))}
-    wanted = [found for side in wiring.sides for found in (*side.beyond, *map(ip_network, (side.machine, side.node)))]
-    for route in _known(machine, {side.node.version for side in wiring.sides}):
+    for route in _known(machine, {found.version for found in wanted}):
         link = there.get(route.index)
         hit = next((found for found in wanted if _meet(found, route.destination)), None)
-        if hit and route.destination.prefixlen and not (link and link.name == wiring.link):
+        if hit and route.destination.prefixlen and not (link and link.name == own):
             place = f" ({link.name})" if link else ""
             raise UsageError(f"{hit} overlaps with this machine's route to {route.destination}{place}", _way_out(link))
 

@@ -96,8 +96,9 @@ class Lab:
     async def tend(self, informers: Informers) -> None:
         await poolroutes.follow(informers, self._lead)
 
-    def _lead(self, pools: Sequence[Range]) -> None:
-        """Brings the fabric's routes to floating IPs to what the pools hold. What the fabric has itself stays with it."""
+    def _lead(self, pools: Sequence[Range]) -> bool:
+        """Brings the fabric's routes to floating IPs to what the pools hold. What the fabric has itself stays with it. False: it could not
+        be done."""
         versions = {found.version for found in self._settings.network.service_ranges}
         wanted = frozenset(found for found in pools if found.version in versions and not fabric.has(found))
         gone, come = (self._led(found) for found in (self._floating - wanted, wanted - self._floating))
@@ -105,9 +106,10 @@ class Lab:
             for name in gone:
                 fabric.lead(self._namespace(name), gone[name], come[name])
         except KernelError as error:
-            log.warning("routes to floating IPs stay as they were: %s", error)
-        else:
-            self._floating = wanted
+            log.warning("routes to floating IPs are not yet what the pools hold: %s", error)
+            return False
+        self._floating = wanted
+        return True
 
     def _led(self, floating: Collection[Range]) -> dict[str, Port]:
         """The hosts, as if there were nothing but these floating IPs."""
@@ -117,9 +119,11 @@ class Lab:
     def dataplane(self, place: Place, owner: str) -> Nftables:
         (node,) = place.nodes
         namespace = self._namespace(node)
-        return Nftables(
-            self._grounds(node, owner), namespace.open(Protocol.NETFILTER), namespace.within(RulesetWatch.open)
-        )
+        with ExitStack() as opened:
+            kernel = opened.enter_context(namespace.open(Protocol.NETFILTER))
+            watch = opened.enter_context(namespace.within(RulesetWatch.open))
+            opened.pop_all()
+            return Nftables(self._grounds(node, owner), kernel, watch)
 
     def _grounds(self, node: str, owner: str) -> list[Ground]:
         network = self.network(node)

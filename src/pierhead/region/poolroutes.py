@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -14,12 +15,14 @@ from ipaddress import (
     ip_network,
     summarize_address_range,
 )
+from typing import Final
 
 from pierhead.api.kinds import FLOATING_IP_POOL
 from pierhead.api.network import Range
 from pierhead.api.views import FloatingIPPool
 from pierhead.client.informer import Informer
 from pierhead.client.informers import Informers
+from pierhead.client.troubles import Troubles
 from pierhead.dataplane.netlink import Netlink
 from pierhead.errors import KernelError, UsageError
 from pierhead.node import wiring
@@ -29,8 +32,13 @@ from pierhead.node.wiring import Wiring
 log = logging.getLogger(__name__)
 
 
-async def follow(informers: Informers, lay: Callable[[tuple[Range, ...]], None]) -> None:
-    """Tells what all pools hold, as networks, at first and whenever one has changed. Until cancelled."""
+PAUSE: Final = 5.0
+"""Seconds before what could not be laid is tried again: nobody tells us when it can be."""
+
+
+async def follow(informers: Informers, lay: Callable[[tuple[Range, ...]], bool]) -> None:
+    """Tells what all pools hold, as networks, at first and whenever one has changed, and again for as long as ``lay`` says that not all of
+    it is done. Until cancelled."""
     pools: Informer[FloatingIPPool] = informers.of(FLOATING_IP_POOL)
     changed = asyncio.Event()
     end = pools.subscribe(lambda _: changed.set())
@@ -38,8 +46,11 @@ async def follow(informers: Informers, lay: Callable[[tuple[Range, ...]], None])
         await pools.synced.wait()
         while True:
             changed.clear()
-            lay(tuple(sorted({found for pool in pools.list() for found in _networks(pool.spec.ranges)}, key=str)))
-            await changed.wait()
+            held = {found for pool in pools.list() for found in _networks(pool.spec.ranges)}
+            done = lay(tuple(sorted(held, key=str)))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if done else PAUSE):
+                    await changed.wait()
     finally:
         end()
 
@@ -50,28 +61,42 @@ class PoolRoutes:
     def __init__(self, machine: Netlink, node: NetworkNamespace, plan: Callable[[tuple[Range, ...]], Wiring]) -> None:
         self._machine, self._node, self._plan = machine, node, plan
         self._laid: tuple[Range, ...] | None = None
+        """None: unknown."""
+        self._troubles = Troubles()
 
     async def follow(self, informers: Informers) -> None:
         """Until cancelled."""
-        await follow(informers, self._lay)
+        await follow(informers, self.lay)
 
-    def _lay(self, wanted: tuple[Range, ...]) -> None:
+    def lay(self, wanted: tuple[Range, ...]) -> bool:
+        """Leads to these floating IPs and to no others. What the machine uses itself stays with it. False: not all of it is done."""
         if wanted == self._laid:
-            return
+            return True
         try:
-            wiring.lay(self._machine, self._node, self._plan(tuple(filter(self._is_free, wanted))))
+            free = tuple(filter(self._is_free, wanted))
+            if free != self._laid:
+                self._laid = None
+                wiring.lay(self._machine, self._node, self._plan(free))
         except KernelError as error:
-            log.warning("this machine's routes to floating IPs stay as they were: %s", error)
-        else:
-            self._laid = wanted
+            if self._troubles.is_news(str(error)):
+                log.warning("this machine's routes to floating IPs are not yet what the pools hold: %s", error)
+            return False
+        self._laid = free
+        self._troubles.over()
+        return free == wanted
 
     def _is_free(self, found: Range) -> bool:
-        """What the machine uses itself stays with it."""
+        """Whatever else of the region's the machine may have come to use: that keeps no floating IPs away."""
+        plan = self._plan((found,))
         try:
-            wiring.check(self._machine, self._plan((found,)))
+            wiring.check_ranges(
+                self._machine, plan.link, [each for side in plan.sides for each in side.beyond if each == found]
+            )
         except UsageError as error:
-            log.warning("floating IPs %s are not reached: %s", found, error)
+            if self._troubles.is_news(str(error), str(found)):
+                log.warning("floating IPs %s are not reached: %s", found, error)
             return False
+        self._troubles.over(str(found))
         return True
 
 
