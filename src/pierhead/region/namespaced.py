@@ -64,8 +64,11 @@ class Namespaced:
         await self._routes.follow(informers)
 
     def dataplane(self, place: Place, owner: str) -> Nftables:
-        watch = self._namespace.within(RulesetWatch.open)
-        return Nftables(grounds(self._network, owner), self._namespace.open(Protocol.NETFILTER), watch)
+        with ExitStack() as opened:
+            kernel = opened.enter_context(self._namespace.open(Protocol.NETFILTER))
+            watch = opened.enter_context(self._namespace.within(RulesetWatch.open))
+            opened.pop_all()
+            return Nftables(grounds(self._network, owner), kernel, watch)
 
     def pods(self, node: str) -> Apart:
         """The pod network of one node; it ends with the region."""
