@@ -205,6 +205,37 @@ else:
     play(namespace, tmp_path, script, "4")
 
 
+def test_a_pod_that_cannot_be_detached_keeps_no_other_one_and_its_failure_is_told(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    script = """
+from pierhead.errors import KernelError
+
+class Stubborn(Netlink):
+    broken = False
+    def perform(self, messages, **more):
+        super().perform(messages, **more)
+        if self.broken:
+            raise KernelError(12, str(len(list((directory / "pods").iterdir()))), "no memory")
+
+made = node()
+made.open = lambda protocol: made.within(lambda: Stubborn.open(protocol))
+network = Apart(made, ends[1:], directory / "pods")
+for number, address in enumerate((first, second, str(pods[3]))):
+    network.attach(f"uid-{number}", [address])
+Stubborn.broken = True
+try:
+    network.close()
+except KernelError as error:
+    assert str(error) == "3: no memory", error
+else:
+    raise SystemExit("nothing was said")
+assert not (directory / "pods").exists()
+assert str(directory / "pods") not in Path("/proc/self/mounts").read_text()
+"""
+    play(namespace, tmp_path, script, "4")
+
+
 POOLS = """
 from msgspec.structs import replace
 from pierhead.region.poolroutes import PoolRoutes

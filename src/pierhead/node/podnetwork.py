@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from pierhead.dataplane.netlink import Netlink
-from pierhead.errors import ObjectMissing
+from pierhead.errors import KernelError, ObjectMissing
 from pierhead.node import netns
 from pierhead.node.netns import NetworkNamespace
 from pierhead.wire import links, routes
@@ -38,7 +38,11 @@ class PodNetwork(Protocol):
         """
         ...
 
-    def detach(self, pod: str) -> None: ...
+    def detach(self, pod: str) -> None:
+        """Raises:
+        KernelError, OSError: a step failed; the others were done.
+        """
+        ...
 
 
 class Shared:
@@ -76,15 +80,27 @@ class Apart:
         address may be another pod's before that; names of links are the kernel's choice, so that nobody waits for one."""
         if pod in self._attached:
             namespace, known = self._attached.pop(pod)
-            self._route.perform([routes.delete(route) for route in known], forgiving=(ObjectMissing,))
-            netns.remove(namespace.path)
+            try:
+                self._route.perform([routes.delete(route) for route in known], forgiving=(ObjectMissing,))
+            finally:
+                netns.remove(namespace.path)
 
     def close(self) -> None:
-        """Everything that is still attached is detached."""
+        """Everything that is still attached is detached.
+
+        Raises:
+            KernelError, OSError: the first failure; everything else was done.
+        """
+        refused: list[KernelError | OSError] = []
         for pod in list(self._attached):
-            self.detach(pod)
+            try:
+                self.detach(pod)
+            except (KernelError, OSError) as error:
+                refused.append(error)
         self._route.close()
         shutil.rmtree(self._directory, ignore_errors=True)
+        if refused:
+            raise refused[0]
 
     def _make(self, pod: str, addresses: Sequence[str]) -> tuple[NetworkNamespace, list[Route]]:
         found = netns.make(self._directory / pod)
