@@ -73,7 +73,8 @@ class Assignment:
         none left."""
         if len(self._used) >= IDS - 1:
             return None
-        found = crc32("/".join((*choice.key.service, *choice.key[1:], choice.policy)).encode()) % IDS
+        key, policy = choice
+        found = crc32("/".join((*key.service, key.port, key.protocol, key.family, policy)).encode()) % IDS
         while found in self._used or not found:
             found = (found + 1) % IDS
         self._used.add(found)

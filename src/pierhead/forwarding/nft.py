@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from itertools import count
 from typing import Final, TypeAlias
 
 import msgspec
@@ -84,12 +85,26 @@ class _Port(msgspec.Struct, eq=False, gc=False):
     backends: Backends | None = None
     """None: nobody has told."""
     rules: dict[Frontend, Rule] = msgspec.field(default_factory=dict)
-    held: dict[Policy, Assigned] = msgspec.field(default_factory=dict)
-    """For each policy that somebody needs and that leaves endpoints to choose from; marked with terms and id."""
+    cluster: Assigned | None = None
+    local: Assigned | None = None
+    """Of each policy that somebody needs and that leaves endpoints to choose from; marked with terms and id."""
 
     @property
     def leading(self) -> Backends:
         return self.backends or NOWHERE
+
+    @property
+    def held(self) -> Iterator[Assigned]:
+        yield from filter(None, (self.cluster, self.local))
+
+    def holding(self, policy: Policy) -> Assigned | None:
+        return self.cluster if policy == "Cluster" else self.local
+
+    def hold(self, policy: Policy, held: Assigned | None) -> None:
+        if policy == "Cluster":
+            self.cluster = held
+        else:
+            self.local = held
 
 
 class _Served(msgspec.Struct, frozen=True, gc=False):
@@ -103,6 +118,7 @@ class _Served(msgspec.Struct, frozen=True, gc=False):
 
 
 _NOTHING = _Served()
+_NOBODY: Final[Set[str]] = frozenset()
 
 
 class Compiler:
@@ -117,7 +133,8 @@ class Compiler:
         self._rules: dict[Frontend, Rule] = {}
         self._ports: dict[PortKey, _Port] = {}
         self._served: dict[Frontend, _Served] = {}
-        self._terms: dict[Terms, int] = {}
+        self._terms: dict[tuple[int, int], int] = {}
+        """By `Terms`; found by what is in them, which costs less than to make one."""
         self._lacking: set[Choice] = set()
         """For which there was no room: they are refused."""
         self._sticky: set[int] = set()
@@ -132,7 +149,7 @@ class Compiler:
     @property
     def chains(self) -> Iterator[str]:
         """Names of the chains made on demand."""
-        yield from (terms.chain for terms in self._terms)
+        yield from (Terms(*terms).chain for terms in self._terms)
         yield from (f"sticky{seconds}" for seconds in self._sticky)
         yield from self._guards.values()
 
@@ -149,7 +166,7 @@ class Compiler:
             return True
         if not self._lacking or len(self._terms) < TERMS - FIRST_TERMS:
             return False
-        held = ((found, port.leading.affinity) for port in self._ports.values() for found in port.held.values())
+        held = ((found, port.leading.affinity) for port in self._ports.values() for found in port.held)
         return len({Terms(len(found.endpoints), affinity) for found, affinity in held}) < len(self._terms)
 
     def widen(self, capacity: int) -> None:
@@ -160,7 +177,7 @@ class Compiler:
         """The messages that bring the kernel from the last step to here. ``Reset`` is another compiler."""
         self._assignment.advance()
         ports: dict[_Port, None] = {}
-        frontends: dict[Frontend, None] = {}
+        gone: list[Frontend] = []
         moved: set[Frontend] = set()
         edits = Edits(self.layout, self._assignment)
         for change in changes:
@@ -170,24 +187,23 @@ class Compiler:
                     if key.protocol == "UDP" and port.leading.serving != backends.serving:
                         moved.update(port.rules)
                     self._lead(port, backends, edits)
-                case RemoveBackends(key) if key in self._ports:
-                    ports[port := self._ports[key]] = None
-                    moved.update(port.rules)
-                    self._lead(port, None, edits)
                 case SetRule(frontend, rule) if rule.key.family == self._family:
                     if frontend in self._rules:
                         ports[self._detach(frontend)] = None
                     ports[port := self._port(rule.key)] = None
                     self._rules[frontend] = port.rules[frontend] = rule
-                    frontends[frontend] = None
+                    moved.add(frontend)
+                case RemoveBackends(key) if key in self._ports:
+                    ports[port := self._ports[key]] = None
+                    moved.update(port.rules)
+                    self._lead(port, None, edits)
                 case RemoveRule(frontend) if frontend in self._rules:
                     ports[self._detach(frontend)] = None
-                    frontends[frontend] = None
-        moved.update(frontends)
+                    gone.append(frontend)
+        moved.update(gone)
         for port in ports:
             self._choose(port, edits)
-            frontends.update(dict.fromkeys(port.rules))
-        self._serve_all(self._concrete(frontends), edits)
+        self._serve_all(self._asked(ports, gone), edits)
         for port in ports:
             if port.backends is None and not port.rules:
                 del self._ports[port.key]
@@ -200,7 +216,7 @@ class Compiler:
 
     def sticky(self) -> dict[int, frozenset[bytes]]:
         """Where the clients of each id with affinity may be led."""
-        held = (held for port in self._ports.values() for held in port.held.values())
+        held = (held for port in self._ports.values() for held in port.held)
         return {found.id: _sockets(found) for found in held if found.id in self._affine}
 
     def counts(self) -> dict[str, int]:
@@ -247,6 +263,8 @@ class Compiler:
         """Notes where a port leads; endpoints on this node may meet themselves."""
         before, after = _local(port.backends), _local(backends)
         port.backends = backends
+        if before == after:
+            return
         for address in after - before:
             self._local[address] += 1
             if self._local[address] == 1:
@@ -265,37 +283,40 @@ class Compiler:
         for rule in port.rules.values():
             local = local or rule.policy == "Local"
             cluster = cluster or rule.policy == "Cluster" or rule.short_circuit
-        self._hold(port, "Cluster", port.leading.cluster if cluster else (), edits)
-        if local or "Local" in port.held:
-            self._hold(port, "Local", port.leading.local if local else (), edits)
+        leading = port.leading
+        if cluster or port.cluster is not None:
+            self._hold(port, "Cluster", leading.cluster if cluster else (), edits)
+        if local or port.local is not None:
+            self._hold(port, "Local", leading.local if local else (), edits)
 
     def _hold(self, port: _Port, policy: Policy, endpoints: Sequence[Endpoint], edits: Edits) -> None:
-        held = port.held.get(policy)
+        held = port.holding(policy)
         endpoints = self._fitting(endpoints)
         if not endpoints:
             if held is not None:
-                self._release(port, policy, edits)
+                self._release(port, policy, held, edits)
             return
         affinity = port.leading.affinity
-        terms = Terms(len(endpoints), affinity)
         if held is None:
             held = self._assignment.take(Choice(port.key, policy))
             if held is None:
                 self._lacking.add(Choice(port.key, policy))
                 return
-            port.held[policy] = held
-        number = self._terms.get(terms) or self._make(terms, edits)
+            port.hold(policy, held)
+        terms = len(endpoints), affinity
+        number = self._terms.get(terms) or self._make(Terms(*terms), edits)
         if not number:
             self._lacking.add(Choice(port.key, policy))
-            self._release(port, policy, edits)
+            self._release(port, policy, held, edits)
             return
         before = held.endpoints
         self._assignment.place(held, endpoints)
         held.mark = number << TERMS_SHIFT | held.id
-        self._remember(held, before, affinity, edits)
+        if affinity or self._affine:
+            self._remember(held, before, affinity, edits)
 
-    def _release(self, port: _Port, policy: Policy, edits: Edits) -> None:
-        held = port.held.pop(policy)
+    def _release(self, port: _Port, policy: Policy, held: Assigned, edits: Edits) -> None:
+        port.hold(policy, None)
         self._assignment.release(held)
         if self._affine.pop(held.id, 0):
             edits.forgotten[held.id] = None
@@ -321,25 +342,35 @@ class Compiler:
         edits.chains += self.layout.terms_chain(terms, number)
         return number
 
-    def _concrete(self, frontends: Collection[Frontend]) -> Sequence[Frontend]:
-        """Each once. A node port is served at each of the node's addresses."""
-        found = [each for each in frontends if each.address != self._any]
-        if len(found) < len(frontends):
-            ports = [each for each in frontends if each.address == self._any]
-            found += [each._replace(address=address) for each in ports for address in self.layout.ground.nodes]
-            return list(dict.fromkeys(found))
+    def _asked(self, ports: Iterable[_Port], gone: Iterable[Frontend]) -> Mapping[Frontend, Rule | None]:
+        """The frontends of these ports and those that are gone, at addresses that exist, with the rule of each; None: nobody has it."""
+        found: dict[Frontend, Rule | None] = {}
+        for port in ports:
+            found.update(port.rules)
+        everywhere = [each for each in found if each.address == self._any]
+        for each in everywhere:
+            del found[each]
+        found.update({each: self._rule(each) for each in self._concrete([*gone, *everywhere])})
         return found
 
-    def _serve_all(self, frontends: Sequence[Frontend], edits: Edits) -> None:
-        """Brings the elements of these frontends to what the table says of them."""
-        width = 16 if self._six else 4
-        joined = packed_all([found.address for found in frontends])
-        for number, frontend in enumerate(frontends):
-            address = joined[number * width : (number + 1) * width]
+    def _concrete(self, frontends: Iterable[Frontend]) -> Iterator[Frontend]:
+        """A node port is served at each of the node's addresses."""
+        for each in frontends:
+            if each.address == self._any:
+                yield from (each._replace(address=address) for address in self.layout.ground.nodes)
+            else:
+                yield each
+
+    def _serve_all(self, asked: Mapping[Frontend, Rule | None], edits: Edits) -> None:
+        """Brings the elements of these frontends to what their rules say."""
+        width, served = 16 if self._six else 4, self._served
+        joined = packed_all([found.address for found in asked])
+        for (frontend, rule), start in zip(asked.items(), count(0, width), strict=False):
+            address = joined[start : start + width]
             key = address + _FRONTEND.pack(PROTOCOLS.get(frontend.protocol, 0), frontend.port)
-            before, after = self._served.pop(frontend, _NOTHING), self._terms_of(frontend, address, edits)
+            before, after = served.pop(frontend, _NOTHING), self._terms_of(frontend, rule, address, edits)
             if after is not _NOTHING:
-                self._served[frontend] = after
+                served[frontend] = after
             if before != after:
                 self._serve(key, before, after, edits)
 
@@ -367,8 +398,7 @@ class Compiler:
         if not before:
             edits.cluster_ips.set(address)
 
-    def _terms_of(self, frontend: Frontend, address: bytes, edits: Edits) -> _Served:
-        rule = self._rule(frontend)
+    def _terms_of(self, frontend: Frontend, rule: Rule | None, address: bytes, edits: Edits) -> _Served:
         if self.refused:
             self.refused.pop(frontend, None)
         if rule is None:
@@ -409,20 +439,25 @@ class Compiler:
         if not endpoints:
             return endpoints
         six = self._six
-        found = [found for found in endpoints if (":" in found.address) == six]
-        return endpoints if len(found) == len(endpoints) else found
+        for endpoint in endpoints:
+            if (":" in endpoint.address) != six:
+                return [found for found in endpoints if (":" in found.address) == six]
+        return endpoints
 
 
 def _value(port: _Port, policy: Policy, hidden: int) -> int:
     """What the packet is marked with."""
-    held = port.held.get(policy)
+    held = port.holding(policy)
     if held is not None:
         return held.mark | hidden
     return (DROP if port.leading.verdict(policy) == "drop" else REFUSE) << TERMS_SHIFT
 
 
-def _local(backends: Backends | None) -> set[str]:
-    return {found.address for found in (*backends.cluster, *backends.local) if found.local} if backends else set()
+def _local(backends: Backends | None) -> Set[str]:
+    if backends is None:
+        return _NOBODY
+    every = (*backends.cluster, *backends.local) if backends.local else backends.cluster
+    return {found.address for found in every if found.local}
 
 
 def _sockets(held: Assigned) -> frozenset[bytes]:
