@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Final, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
 
-from pierhead.api.network import Range
 from pierhead.forwarding.assign import SLOTS, Assigned, Assignment, Choice
 from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, SetBackends, SetRule
 from pierhead.forwarding.nftedit import Edits
+from pierhead.forwarding.nftguards import Guards
 from pierhead.forwarding.nftlayout import (
-    DROP,
     FIRST_TERMS,
     HIDE,
-    REFUSE,
     TERMS,
     TERMS_SHIFT,
     Ground,
@@ -33,9 +31,9 @@ from pierhead.forwarding.nftlayout import (
     packed,
     packed_all,
 )
+from pierhead.forwarding.nftport import Port, local_addresses, sockets
 from pierhead.forwarding.table import (
     ANY_NODE_ADDRESS,
-    NOWHERE,
     Backends,
     Endpoint,
     Family,
@@ -55,14 +53,9 @@ NO_ROOM: Final = (
     f"the kernel's rules have no room for it: {SLOTS:,} endpoints of one port, {TERMS - FIRST_TERMS:,} different numbers of endpoints"
     " (times affinities), and half a million ports at most"
 )
-IDLE_GUARDS: Final = 256
-"""Chains of source ranges that no Service has any more: packets do not meet them."""
 Flow: TypeAlias = tuple[bytes, int]
 """Address and port of one end of a UDP flow, as connection tracking has them."""
-_WORD: Final = struct.Struct("=I")
-_SLOT: Final = struct.Struct("=II")
 _FRONTEND: Final = struct.Struct("!B3xH2x")
-_PORT: Final = struct.Struct("!H2x")
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -78,35 +71,6 @@ class Step(msgspec.Struct, frozen=True):
     """UDP frontends whose flows may be on an endpoint that no longer serves → the sockets on which they may stay."""
 
 
-class _Port(msgspec.Struct, eq=False, gc=False):
-    """One port of a Service: where it leads, who leads there, and what that has been given."""
-
-    key: PortKey
-    backends: Backends | None = None
-    """None: nobody has told."""
-    rules: dict[Frontend, Rule] = msgspec.field(default_factory=dict)
-    cluster: Assigned | None = None
-    local: Assigned | None = None
-    """Of each policy that somebody needs and that leaves endpoints to choose from; marked with terms and id."""
-
-    @property
-    def leading(self) -> Backends:
-        return self.backends or NOWHERE
-
-    @property
-    def held(self) -> Iterator[Assigned]:
-        yield from filter(None, (self.cluster, self.local))
-
-    def holding(self, policy: Policy) -> Assigned | None:
-        return self.cluster if policy == "Cluster" else self.local
-
-    def hold(self, policy: Policy, held: Assigned | None) -> None:
-        if policy == "Cluster":
-            self.cluster = held
-        else:
-            self.local = held
-
-
 class _Served(msgspec.Struct, frozen=True, gc=False):
     """The elements of one frontend."""
 
@@ -118,7 +82,6 @@ class _Served(msgspec.Struct, frozen=True, gc=False):
 
 
 _NOTHING = _Served()
-_NOBODY: Final[Set[str]] = frozenset()
 
 
 class Compiler:
@@ -131,16 +94,14 @@ class Compiler:
         self._any = ANY_NODE_ADDRESS[self._family]
         self._assignment = Assignment()
         self._rules: dict[Frontend, Rule] = {}
-        self._ports: dict[PortKey, _Port] = {}
+        self._ports: dict[PortKey, Port] = {}
         self._served: dict[Frontend, _Served] = {}
         self._terms: dict[tuple[int, int], int] = {}
         """By `Terms`; found by what is in them, which costs less than to make one."""
         self._lacking: set[Choice] = set()
         """For which there was no room: they are refused."""
         self._sticky: set[int] = set()
-        self._guards: dict[tuple[Range, ...], str] = {}
-        self._guarding: Counter[str] = Counter()
-        """At how many frontends each guard stands."""
+        self._guards = Guards()
         self._affine: dict[int, int] = {}
         self._cluster_ips: dict[bytes, int] = {}
         self._local: Counter[str] = Counter()
@@ -151,7 +112,7 @@ class Compiler:
         """Names of the chains made on demand."""
         yield from (Terms(*terms).chain for terms in self._terms)
         yield from (f"sticky{seconds}" for seconds in self._sticky)
-        yield from self._guards.values()
+        yield from self._guards.chains
 
     @property
     def size(self) -> int:
@@ -162,7 +123,7 @@ class Compiler:
     def worn(self) -> bool:
         """Whether there is too much that nobody uses any more, guards or what somebody else lacks: neither is given back, and another
         compiler would be without."""
-        if len(self._guards) - len(self._guarding) > IDLE_GUARDS:
+        if self._guards.worn:
             return True
         if not self._lacking or len(self._terms) < TERMS - FIRST_TERMS:
             return False
@@ -176,7 +137,7 @@ class Compiler:
     def take(self, changes: Iterable[Change]) -> Step:
         """The messages that bring the kernel from the last step to here. ``Reset`` is another compiler."""
         self._assignment.advance()
-        ports: dict[_Port, None] = {}
+        ports: dict[Port, None] = {}
         gone: list[Frontend] = []
         moved: set[Frontend] = set()
         edits = Edits(self.layout, self._assignment)
@@ -217,7 +178,7 @@ class Compiler:
     def sticky(self) -> dict[int, frozenset[bytes]]:
         """Where the clients of each id with affinity may be led."""
         held = (held for port in self._ports.values() for held in port.held)
-        return {found.id: _sockets(found) for found in held if found.id in self._affine}
+        return {found.id: sockets(found) for found in held if found.id in self._affine}
 
     def counts(self) -> dict[str, int]:
         """How many elements each set holds that only changes of the table fill."""
@@ -247,21 +208,21 @@ class Compiler:
             return self._rules.get(frontend._replace(address=self._any))
         return rule
 
-    def _port(self, key: PortKey) -> _Port:
+    def _port(self, key: PortKey) -> Port:
         found = self._ports.get(key)
         if found is None:
-            found = self._ports[key] = _Port(key)
+            found = self._ports[key] = Port(key)
         return found
 
-    def _detach(self, frontend: Frontend) -> _Port:
+    def _detach(self, frontend: Frontend) -> Port:
         """Nobody has the frontend; the port that had it."""
         port = self._ports[self._rules.pop(frontend).key]
         del port.rules[frontend]
         return port
 
-    def _lead(self, port: _Port, backends: Backends | None, edits: Edits) -> None:
+    def _lead(self, port: Port, backends: Backends | None, edits: Edits) -> None:
         """Notes where a port leads; endpoints on this node may meet themselves."""
-        before, after = _local(port.backends), _local(backends)
+        before, after = local_addresses(port.backends), local_addresses(backends)
         port.backends = backends
         if before == after:
             return
@@ -275,7 +236,7 @@ class Compiler:
                 del self._local[address]
                 edits.hairpin.unset(packed(address) * 2)
 
-    def _choose(self, port: _Port, edits: Edits) -> None:
+    def _choose(self, port: Port, edits: Edits) -> None:
         """Gives ids and slots to the choices of a port that somebody leads to, and takes them from the others."""
         if self._lacking:
             self._lacking.difference_update(Choice(port.key, policy) for policy in POLICIES)
@@ -289,7 +250,7 @@ class Compiler:
         if local or port.local is not None:
             self._hold(port, "Local", leading.local if local else (), edits)
 
-    def _hold(self, port: _Port, policy: Policy, endpoints: Sequence[Endpoint], edits: Edits) -> None:
+    def _hold(self, port: Port, policy: Policy, endpoints: Sequence[Endpoint], edits: Edits) -> None:
         held = port.holding(policy)
         endpoints = self._fitting(endpoints)
         if not endpoints:
@@ -315,7 +276,7 @@ class Compiler:
         if affinity or self._affine:
             self._remember(held, before, affinity, edits)
 
-    def _release(self, port: _Port, policy: Policy, held: Assigned, edits: Edits) -> None:
+    def _release(self, port: Port, policy: Policy, held: Assigned, edits: Edits) -> None:
         port.hold(policy, None)
         self._assignment.release(held)
         if self._affine.pop(held.id, 0):
@@ -329,7 +290,7 @@ class Compiler:
         if had and not affinity:
             edits.forgotten[held.id] = None
         elif had and not set(before) <= set(held.endpoints):
-            edits.forgotten[held.id] = _sockets(held)
+            edits.forgotten[held.id] = sockets(held)
 
     def _make(self, terms: Terms, edits: Edits) -> int:
         """The number of new terms, which have a chain from now on; 0: there is no room for them."""
@@ -342,7 +303,7 @@ class Compiler:
         edits.chains += self.layout.terms_chain(terms, number)
         return number
 
-    def _asked(self, ports: Iterable[_Port], gone: Iterable[Frontend]) -> Mapping[Frontend, Rule | None]:
+    def _asked(self, ports: Iterable[Port], gone: Iterable[Frontend]) -> Mapping[Frontend, Rule | None]:
         """The frontends of these ports and those that are gone, at addresses that exist, with the rule of each; None: nobody has it."""
         found: dict[Frontend, Rule | None] = {}
         for port in ports:
@@ -381,7 +342,7 @@ class Compiler:
             edits.strangers.replace(key, bool(before.stranger), mark(after.stranger) if after.stranger else None)
         if before.guard != after.guard:
             edits.guarded.replace(key, bool(before.guard), jump(after.guard) if after.guard else None)
-            self._stand(before.guard, after.guard)
+            self._guards.change(before.guard, after.guard)
         if before.cluster_ip != after.cluster_ip:
             if before.cluster_ip:
                 self._count(before.cluster_ip, -1, edits)
@@ -413,26 +374,11 @@ class Compiler:
         port, short = self._ports[rule.key], rule.short_circuit
         hidden = HIDE if not cluster_ip and rule.policy == "Cluster" else 0
         return _Served(
-            _value(port, "Cluster" if short else rule.policy, hidden),
-            _value(port, rule.policy, 0) if short else 0,
-            self._guard(rule.sources, edits) if rule.sources else "",
+            port.value("Cluster" if short else rule.policy, hidden),
+            port.value(rule.policy, 0) if short else 0,
+            self._guards.of(rule.sources, self.layout, edits) if rule.sources else "",
             cluster_ip,
         )
-
-    def _guard(self, sources: tuple[Range, ...], edits: Edits) -> str:
-        if sources not in self._guards:
-            self._guards[sources] = name = f"guard{len(self._guards) + 1}"
-            edits.chains += self.layout.guard_chain(name, sources)
-        return self._guards[sources]
-
-    def _stand(self, before: str, after: str) -> None:
-        """One guard goes and another one comes; either may be none."""
-        if after:
-            self._guarding[after] += 1
-        if before:
-            self._guarding[before] -= 1
-            if not self._guarding[before]:
-                del self._guarding[before]
 
     def _fitting(self, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
         """Those of this family: all of them, but for what somebody made by hand."""
@@ -443,23 +389,3 @@ class Compiler:
             if (":" in endpoint.address) != six:
                 return [found for found in endpoints if (":" in found.address) == six]
         return endpoints
-
-
-def _value(port: _Port, policy: Policy, hidden: int) -> int:
-    """What the packet is marked with."""
-    held = port.holding(policy)
-    if held is not None:
-        return held.mark | hidden
-    return (DROP if port.leading.verdict(policy) == "drop" else REFUSE) << TERMS_SHIFT
-
-
-def _local(backends: Backends | None) -> Set[str]:
-    if backends is None:
-        return _NOBODY
-    every = (*backends.cluster, *backends.local) if backends.local else backends.cluster
-    return {found.address for found in every if found.local}
-
-
-def _sockets(held: Assigned) -> frozenset[bytes]:
-    """Its endpoints in the form of the map's data."""
-    return frozenset(packed(found.address) + _PORT.pack(found.port) for found in held.endpoints)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -249,19 +248,6 @@ def test_terms_that_nobody_uses_make_room_in_another_compiler(monkeypatch: pytes
     fresh.hold(kernel.compiler.table())
     assert not fresh.compiler.refused
     assert not fresh.compiler.worn
-
-
-def test_guards_that_nobody_needs_wear_a_compiler_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nft, "IDLE_GUARDS", 3)
-    kernel, worn = Kernel(), []
-    for number in range(5):
-        kernel.hold(one(backends(1), sources=(ip_network(f"198.51.100.{number}"),)))
-        worn.append(kernel.compiler.worn)
-    assert worn == [False, False, False, False, True]
-    fresh = Kernel()
-    fresh.hold(kernel.compiler.table())
-    assert not fresh.compiler.worn
-    assert [name for name in fresh.compiler.chains if name.startswith("guard")] == ["guard1"]
 
 
 def test_a_service_without_room_is_served_when_it_has_fewer_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
