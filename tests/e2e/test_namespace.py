@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ OPTIONS = ("--network", "namespace")
 TOOLS = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
 LISTEN = """
 import socket, sys
-with socket.create_server(("", int(sys.argv[1]))) as server:
+with socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True) as server:
     print("up", flush=True)
     while True:
         server.accept()[0].sendall(b"a stranger's answer")
@@ -73,6 +74,8 @@ READ_ONLY = (
 """As in a container that may make namespaces, but has its settings from outside."""
 
 REFUSED = {"ConnectionRefusedError"}
+SILENCE = ("ConnectionRefusedError", "TimeoutError")
+STRANGER = "a stranger's answer"
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a network namespace for the node")
 
 
@@ -107,12 +110,11 @@ class Machine:
 
 
 @contextmanager
-def machine(data_dir: Path) -> Iterator[Machine]:
-    """With a Service ``web`` on 80 in front of two pods."""
-    with (
-        network_namespace(mapped=False) as enter,
-        running(data_dir, "--network", "namespace", enter=enter) as region,
-    ):
+def machine(data_dir: Path, enter: tuple[str, ...] = ()) -> Iterator[Machine]:
+    """With a Service ``web`` on 80 in front of two pods. ``enter``: what leads to it, where it is there already."""
+    with ExitStack() as stack:
+        enter = enter or stack.enter_context(network_namespace(mapped=False))
+        region = stack.enter_context(running(data_dir, "--network", "namespace", enter=enter))
         found = Machine(region, enter)
         front = service("web", [{"port": 80, "targetPort": 9376}], APP, type="LoadBalancer")
         found.apply(pod("p", 9376, APP), pod("q", 9376, APP), front)
@@ -167,8 +169,12 @@ def test_a_service_of_both_families_is_reached_in_both(tmp_path: Path, order: st
                     eventually(partial(here.is_answered, address, port, by), f"{address} from {by}")
             listed = region.kubectl("get", "pod", "p", "-o", "jsonpath={.status.podIPs[*].ip}").split()
             assert [here.ask(address, 9376) for address in listed] == ["p", "p"]
-            for address in addresses:
-                assert here.ask(address, 22) == "ConnectionRefusedError"
+            with listening(here.node, 22), listening(enter, 22):
+                for place, by in product((*addresses, *listed, *nodes), (enter, here.node, here.pod("q"))):
+                    assert here.ask(place, 22, by=by) == (STRANGER if place in nodes else "ConnectionRefusedError"), (
+                        place,
+                        by,
+                    )
         assert seen(enter) == before
 
 
@@ -181,23 +187,9 @@ def test_nobody_who_listens_on_every_address_is_reached_through_a_service(tmp_pa
         )
         eventually(lambda: here.ask(cluster_ip, 80).startswith(("p", "q")), "an answer")
         for by in (here.enter, here.node, here.pod("p")):
+            assert here.ask(NODE, 22, by=by) == STRANGER, by
             for address in (cluster_ip, floating, "10.96.77.77"):
-                assert here.ask(address, 22, by=by) in ("ConnectionRefusedError", "TimeoutError"), (by, address)
-
-
-@AS_ROOT
-def test_a_host_outside_reaches_nothing_of_it_through_a_machine_that_forwards(tmp_path: Path) -> None:
-    with machine(tmp_path / "d") as here, neighbour(here.enter) as outside:
-        forward = "echo 1 >/proc/sys/net/ipv4/ip_forward"
-        subprocess.run([*here.enter, "sh", "-c", forward], check=True)
-        subprocess.run([*outside, "ip", "route", "add", "10.0.0.0/8", "via", "192.0.2.10", "dev", "end"], check=True)
-        address = here.region.kubectl("get", "pod", "p", "-o", "jsonpath={.status.podIP}")
-        eventually(lambda: here.ask(here.shown("web", ".spec.clusterIP"), 80).startswith(("p", "q")), "an answer")
-        assert here.ask(here.shown("web", ".spec.clusterIP"), 80, by=outside) == "TimeoutError"
-        assert here.ask(address, 9376, by=outside) == "TimeoutError"
-        port = int(here.region.url.rpartition(":")[2])
-        assert here.ask("10.97.0.1", port, by=here.pod("p")) != "ConnectionRefusedError"
-        assert here.ask("10.97.0.1", port, by=outside) == "ConnectionRefusedError"
+                assert here.ask(address, 22, by=by) in SILENCE, (by, address)
 
 
 @AS_ROOT
@@ -223,27 +215,25 @@ def test_routes_to_floating_ips_follow_the_pools(tmp_path: Path) -> None:
 
 
 @AS_ROOT
-def test_a_host_outside_reaches_floating_ips_and_node_ports_over_a_machine_that_forwards(tmp_path: Path) -> None:
+def test_a_host_outside_reaches_floating_ips_and_node_ports_over_a_machine_that_forwards_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     with network_namespace(mapped=False) as enter, neighbour(enter) as outside:
         subprocess.run([*enter, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"], check=True)
         subprocess.run([*outside, "ip", "route", "add", "10.0.0.0/8", "via", "192.0.2.10", "dev", "end"], check=True)
-        with running(tmp_path / "d", *OPTIONS, enter=enter) as region:
-            here = Machine(region, enter)
-            here.apply(
-                pod("p", 9376, APP), service("web", [{"port": 80, "targetPort": 9376}], APP, type="LoadBalancer")
-            )
-            region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
-            region.kubectl("wait", "--for=jsonpath={.status.loadBalancer.ingress}", "service/web", "--timeout=30s")
+        with machine(tmp_path / "d", enter) as here:
             floating = here.shown("web", ".status.loadBalancer.ingress[0].ip")
-            node_port = int(here.shown("web", ".spec.ports[0].nodePort"))
-            eventually(lambda: here.ask(floating, 80, by=outside).startswith("p"), "the floating IP")
-            assert here.ask(NODE, node_port, by=outside).startswith("p")
-            assert here.ask(here.shown("web", ".spec.clusterIP"), 80, by=outside) == "TimeoutError"
+            node_port, api = int(here.shown("web", ".spec.ports[0].nodePort")), int(here.region.url.rpartition(":")[2])
+            pod_ip = here.region.kubectl("get", "pod", "p", "-o", "jsonpath={.status.podIP}")
+            for place in ((floating, 80), (NODE, node_port)):
+                eventually(partial(here.is_answered, *place, outside), "what is for hosts outside")
+            for place in ((here.shown("web", ".spec.clusterIP"), 80), (pod_ip, 9376)):
+                eventually(partial(here.is_answered, *place, here.enter), "what is for those within")
+                assert here.ask(*place, by=outside) == "TimeoutError"
             assert here.ask(floating, 22, by=outside) == "ConnectionRefusedError"
-            assert (
-                here.ask(region.kubectl("get", "pod", "p", "-o", "jsonpath={.status.podIP}"), 9376, by=outside)
-                == "TimeoutError"
-            )
+            within = [*here.pod("p"), "curl", "--insecure", "--silent", f"https://10.97.0.1:{api}/version"]
+            assert b"gitVersion" in subprocess.run(within, check=True, capture_output=True, timeout=30).stdout
+            assert here.ask("10.97.0.1", api, by=outside) == "ConnectionRefusedError"
 
 
 @AS_ROOT

@@ -12,10 +12,12 @@ from netns import ORDINARY, network_namespace
 from running import PIERHEAD, running
 
 LOOK = """
-ip -o address; ip route show table all; ip -6 route show table all; ip rule; ip -o link | cut -d: -f2
-cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null; nft list ruleset 2>/dev/null
-grep -rs . /proc/sys/net/ipv4 | sort
+ip -o address; ip route show table all; ip -6 route show table all; ip rule; ip -6 rule; ip -o link | cut -d: -f2
+cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null
+nft list ruleset && echo "those are the rules"
+grep -rs . /proc/sys/net | grep -v /nf_conntrack_count: | sort
 """
+"""Of the settings one counts connections."""
 
 
 def seen(enter: Sequence[str]) -> list[str]:
@@ -23,6 +25,7 @@ def seen(enter: Sequence[str]) -> list[str]:
     path = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
     done = subprocess.run([*enter, "sh", "-c", LOOK], env=path, capture_output=True, text=True, check=False)
     assert "127.0.0.1/8" in done.stdout
+    assert "those are the rules" in done.stdout, done.stderr
     return done.stdout.splitlines()
 
 
