@@ -68,13 +68,13 @@ class Assignment:
         self._used.difference_update(self._retired)
         self._unused, self._retired = set(), []
 
-    def take(self, choice: Choice) -> Assigned | None:
+    def take(self, key: PortKey, policy: Policy) -> Assigned | None:
         """A free id: where there is no clash the same one in every process, so that sticky clients outlive a restart. None: there is
         none left."""
         if len(self._used) >= IDS - 1:
             return None
-        key, policy = choice
-        found = crc32("/".join((*key.service, key.port, key.protocol, key.family, policy)).encode()) % IDS
+        (namespace, name), port, protocol, family = key
+        found = crc32(f"{namespace}/{name}/{port}/{protocol}/{family}/{policy}".encode()) % IDS
         while found in self._used or not found:
             found = (found + 1) % IDS
         self._used.add(found)

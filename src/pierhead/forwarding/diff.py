@@ -6,12 +6,14 @@ led somewhere in both tables. A frontend that changes hands is one change, never
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from pierhead.forwarding.table import Backends, ForwardingTable, Frontend, PortKey, Rule
+
+K = TypeVar("K", PortKey, Frontend)
 
 
 class Reset(msgspec.Struct, frozen=True, gc=False):
@@ -41,19 +43,17 @@ Change: TypeAlias = Reset | SetBackends | SetRule | RemoveRule | RemoveBackends
 
 def diff(old: ForwardingTable, new: ForwardingTable) -> tuple[Change, ...]:
     """The changes that turn ``old`` into ``new``, sorted within each step; empty when the two are equal."""
-    changes: list[Change] = [
-        SetBackends(key, new.backends[key])
-        for key in sorted(new.backends)
-        if old.backends.get(key) != new.backends[key]
-    ]
-    changes += [
-        SetRule(frontend, new.rules[frontend])
-        for frontend in sorted(new.rules)
-        if old.rules.get(frontend) != new.rules[frontend]
-    ]
+    led, rules = new.backends, new.rules
+    changes: list[Change] = [SetBackends(key, led[key]) for key in _changed(old.backends, led)]
+    changes += [SetRule(frontend, rules[frontend]) for frontend in _changed(old.rules, rules)]
     changes += [RemoveRule(frontend) for frontend in sorted(old.rules.keys() - new.rules.keys())]
     changes += [RemoveBackends(key) for key in sorted(old.backends.keys() - new.backends.keys())]
     return tuple(changes)
+
+
+def _changed(old: Mapping[K, object], new: Mapping[K, object]) -> Sequence[K]:
+    """Keys of what is new or another one, sorted."""
+    return sorted(key for key in new if old.get(key) != new[key]) if old else sorted(new)
 
 
 def whole(table: ForwardingTable) -> tuple[Change, ...]:

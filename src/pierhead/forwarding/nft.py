@@ -143,25 +143,28 @@ class Compiler:
         edits = Edits(self.layout, self._assignment)
         for change in changes:
             match change:
-                case SetBackends(key, backends) if key.family == self._family:
+                case SetBackends() if (key := change.key).family == self._family:
                     ports[port := self._port(key)] = None
-                    if key.protocol == "UDP" and port.leading.serving != backends.serving:
+                    if key.protocol == "UDP" and port.leading.serving != change.backends.serving:
                         moved.update(port.rules)
-                    self._lead(port, backends, edits)
-                case SetRule(frontend, rule) if rule.key.family == self._family:
+                    self._lead(port, change.backends, edits)
+                case SetRule() if (rule := change.rule).key.family == self._family:
+                    frontend = change.frontend
                     if frontend in self._rules:
                         ports[self._detach(frontend)] = None
                     ports[port := self._port(rule.key)] = None
                     self._rules[frontend] = port.rules[frontend] = rule
-                    moved.add(frontend)
+                    if frontend.protocol == "UDP":
+                        moved.add(frontend)
                 case RemoveBackends(key) if key in self._ports:
                     ports[port := self._ports[key]] = None
-                    moved.update(port.rules)
+                    if key.protocol == "UDP":
+                        moved.update(port.rules)
                     self._lead(port, None, edits)
                 case RemoveRule(frontend) if frontend in self._rules:
                     ports[self._detach(frontend)] = None
                     gone.append(frontend)
-        moved.update(gone)
+        moved.update(each for each in gone if each.protocol == "UDP")
         for port in ports:
             self._choose(port, edits)
         self._serve_all(self._asked(ports, gone), edits)
@@ -193,8 +196,9 @@ class Compiler:
         }
 
     def _flows(self, frontends: Iterable[Frontend]) -> dict[Flow, frozenset[Flow]]:
+        """``frontends``: of UDP."""
         found: dict[Flow, frozenset[Flow]] = {}
-        for frontend in self._concrete([each for each in frontends if each.protocol == "UDP"]):
+        for frontend in self._concrete(frontends):
             rule = self._rule(frontend)
             serving = self._ports[rule.key].leading.serving if rule else ()
             here = packed(frontend.address), frontend.port
@@ -242,8 +246,10 @@ class Compiler:
             self._lacking.difference_update(Choice(port.key, policy) for policy in POLICIES)
         cluster = local = False
         for rule in port.rules.values():
-            local = local or rule.policy == "Local"
-            cluster = cluster or rule.policy == "Cluster" or rule.short_circuit
+            if rule.policy == "Cluster":
+                cluster = True
+            else:
+                local, cluster = True, cluster or rule.short_circuit
         leading = port.leading
         if cluster or port.cluster is not None:
             self._hold(port, "Cluster", leading.cluster if cluster else (), edits)
@@ -259,7 +265,7 @@ class Compiler:
             return
         affinity = port.leading.affinity
         if held is None:
-            held = self._assignment.take(Choice(port.key, policy))
+            held = self._assignment.take(port.key, policy)
             if held is None:
                 self._lacking.add(Choice(port.key, policy))
                 return

@@ -14,7 +14,7 @@ from compiled import GROUND
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
 from pierhead.errors import GenerationPassed, NoRoom, ObjectMissing
-from pierhead.forwarding.assign import Assignment, Choice
+from pierhead.forwarding.assign import Assignment
 from pierhead.forwarding.diff import Change, SetBackends, SetRule, whole
 from pierhead.forwarding.nftlayout import Layout, mark, packed
 from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable, Frontend, PortKey, Rule, ServiceName
@@ -156,7 +156,7 @@ class Sticking(Noted):
     def request(self, message: Message) -> list[Message]:
         if message.body != dump_elements(AFFINITY).body:
             return super().request(message)
-        held = Assignment().take(Choice(key(7), "Cluster"))
+        held = Assignment().take(key(7), "Cluster")
         assert held is not None
         client = packed("10.244.0.9") + mark(held.id)
         return add_elements(AFFINITY, [Element(client, packed("10.244.0.7") + b"\0\3\0\0")])
