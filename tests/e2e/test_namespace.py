@@ -385,6 +385,26 @@ def test_a_machine_that_uses_the_addresses_itself_is_left_alone(tmp_path: Path) 
 
 
 @AS_ROOT
+@pytest.mark.parametrize("secrets", ["169.254.169.254/32", "169.254.0.0/16"])
+@pytest.mark.parametrize("asked", [(), ("--endpoint-cidrs", "192.0.2.0/24,169.254.169.254/32")], ids=["", "asked for"])
+def test_what_a_cloud_tells_its_machines_is_for_no_pod(tmp_path: Path, secrets: str, asked: Sequence[str]) -> None:
+    """The machine itself plays the cloud: it has the address, as one that answers, on a subnet of its own."""
+    cloud = f"ip route add {secrets} dev wire && ip address add 169.254.169.254/32 dev wire"
+    with network_namespace(mapped=False) as enter, neighbour(enter):
+        subprocess.run([*enter, "sh", "-c", cloud], check=True)
+        before = seen(enter)
+        with listening(enter, 22), running(tmp_path / "d", *OPTIONS, *asked, enter=enter) as region:
+            here = Machine(region, enter)
+            here.apply(pod("p", 9376, APP))
+            region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
+            assert here.ask("10.97.0.1", 22, by=here.pod("p")) == STRANGER
+            assert here.ask("169.254.169.254", 22) == STRANGER
+            for by in (here.node, here.pod("p")):
+                assert here.ask("169.254.169.254", 22, by=by) == "OSError"
+        assert seen(enter) == before
+
+
+@AS_ROOT
 def test_a_second_region_of_this_mode_is_told_of_the_first_and_auto_takes_another(tmp_path: Path) -> None:
     with network_namespace(mapped=False) as enter, running(tmp_path / "d", *OPTIONS, enter=enter):
         with pytest.raises(

@@ -40,9 +40,12 @@ def check(versions: Iterable[int]) -> None:
             )
 
 
-def is_forwarded(version: int) -> bool:
-    """Whether this machine forwards packets of an IP version."""
-    return Path("/proc/sys", SETTINGS[version].replace(".", "/")).read_text().strip() != "0"
+def is_forwarded(version: int, settings: Path = Path("/proc/sys")) -> bool:
+    """Whether this machine forwards packets of an IP version. ``settings``: without those of a family its kernel does not know it."""
+    try:
+        return (settings / SETTINGS[version].replace(".", "/")).read_text().strip() != "0"
+    except FileNotFoundError:
+        return False
 
 
 def lay(machine: Netlink, wiring: Wiring) -> None:

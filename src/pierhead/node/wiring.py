@@ -29,7 +29,7 @@ UPLINK: Final = "up0"
 """The node's end of the link."""
 
 LINK_LOCAL: Final = ip_network("169.254.0.0/16")
-"""No router passes these on (RFC 3927), least of all to what a cloud tells its machines there."""
+"""No router passes these on (RFC 3927), least of all to what a cloud tells its machines there. In IPv6 the kernel sees to that itself."""
 NOTE: Final = 255
 """Bytes that have room on a link."""
 NOWHERE: Final = 0
@@ -206,10 +206,10 @@ def _inside(index: int, sides: Iterable[Side]) -> Iterator[Address | Route]:
         for found in side.beyond:
             if found not in side.own:  # what nobody has is not to go back to the machine, which sends it here
                 yield Route(found, NOWHERE, kind=RouteKind.UNREACHABLE)
-        if any(found.overlaps(LINK_LOCAL) for found in side.elsewhere if found.version == LINK_LOCAL.version):
+        if any(_meet(LINK_LOCAL, found) for found in side.elsewhere):
             yield Route(LINK_LOCAL, NOWHERE, kind=RouteKind.UNREACHABLE)
         for found in side.elsewhere:
-            if found != ip_network(side.machine):
+            if found != ip_network(side.machine) and not found.is_link_local:
                 yield Route(found, index, side.machine, source=side.node)
 
 

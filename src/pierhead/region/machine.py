@@ -74,14 +74,14 @@ def subnets(
         IPv4Network((_address(row[1]), str(_address(row[7])))) for row in rows if row[2] == "00000000"
     ]
     found += _subnets_6(table_6)
-    return tuple(net for net in dict.fromkeys(found) if net.prefixlen)
+    return tuple(net for net in dict.fromkeys(found) if net.prefixlen and not (net.is_link_local or net.is_multicast))
 
 
 def _subnets_6(table: Path) -> Iterator[IPv6Network]:
     """Lines of destination, prefix, source, prefix, gateway, metric, users, uses, flags and interface, in hexadecimal."""
     for to, prefix, _, _, gateway, _, _, _, flags, _ in map(str.split, _lines(table)):
         found = IPv6Network((bytes.fromhex(to), int(prefix, 16)))
-        if not (int(gateway, 16) or int(flags, 16) & NO_SUBNET or found.is_link_local or found.is_multicast):
+        if not (int(gateway, 16) or int(flags, 16) & NO_SUBNET):
             yield found
 
 

@@ -91,7 +91,7 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
     if settings.egress:
         egress.check(side.node.version for side in plan.sides)
     with ExitStack() as stack:
-        with _fitting(path):
+        with _fitting():
             machine = stack.enter_context(Netlink.open(Protocol.ROUTE))
             wiring.check(machine, plan)
             if left := netns.find(path):
@@ -108,12 +108,10 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
 
 
 @contextmanager
-def _fitting(path: Path) -> Iterator[None]:
+def _fitting() -> Iterator[None]:
     """Raises: Unfit."""
     try:
         yield
-    except ObjectExists as error:
-        raise Unfit(f"in the node's namespace {error}", f"there: nsenter --net={path}") from error
     except KernelError as error:
         text = f"--network namespace is not possible here: {error}"
         raise Unfit(text, "be root, or write: --network loopback") from error
@@ -156,9 +154,16 @@ def _lets_in(namespace: NetworkNamespace, sides: Sequence[Side], patience: float
 
 
 def guard(namespace: NetworkNamespace, grounds: Sequence[Ground]) -> None:
-    """Lays the rules of a node on which there are no Services yet, so that no packet meets one without rules."""
+    """Lays the rules of a node on which there are no Services yet, so that no packet meets one without rules.
+
+    Raises:
+        Unfit: a table of that name is another region's.
+    """
     with namespace.open(Protocol.NETFILTER) as kernel:
-        Nftables(grounds, kernel).found()
+        try:
+            Nftables(grounds, kernel).found()
+        except ObjectExists as error:
+            raise Unfit(f"in the node's namespace {error}", f"there: nsenter --net={namespace.path}") from error
 
 
 def clear(data_dir: Path) -> None:

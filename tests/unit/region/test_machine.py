@@ -21,6 +21,15 @@ def test_subnets_are_the_routes_without_a_gateway(tmp_path: Path) -> None:
     assert [str(found) for found in machine.subnets(table, table_6)] == ["192.0.2.0/24", "2001:db8::/64"]
 
 
+def test_what_no_router_passes_on_is_no_subnet(tmp_path: Path) -> None:
+    """A cloud tells its machines their secrets at 169.254.169.254, which many have a route to."""
+    table = tmp_path / "route"
+    rows = [("0000FEA9", "0000FFFF"), ("FEA9FEA9", "FFFFFFFF"), ("000000E0", "000000F0")]
+    lines = (f"eth0\t{to}\t00000000\t0001\t0\t0\t0\t{mask}\t0\t0\t0\n" for to, mask in rows)
+    table.write_text(TABLE + "".join(lines))
+    assert [str(found) for found in machine.subnets(table, tmp_path / "none")] == ["192.0.2.0/24"]
+
+
 def test_no_table_means_no_subnets(tmp_path: Path) -> None:
     assert machine.subnets(tmp_path / "none", tmp_path / "none") == ()
 
