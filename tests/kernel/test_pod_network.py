@@ -243,7 +243,11 @@ from pierhead.region.poolroutes import PoolRoutes
 first, second = map(ip_network, ("10.98.0.0/28", "10.99.0.0/28"))
 made = node()
 (side,) = plan.sides
-pools = PoolRoutes(machine, made, lambda found: replace(plan, sides=(replace(side, beyond=(*side.beyond, *found)),)))
+
+def with_these(found):
+    return replace(plan, sides=(replace(side, own=(*side.own, *found), beyond=(*side.beyond, *found)),))
+
+pools = PoolRoutes(machine, made, with_these)
 
 def led():
     there = (found.destination for found in map(routes.read_route, machine.request(routes.dump_routes(4))) if found)
@@ -265,6 +269,24 @@ assert led() == {first}
 route("del", "10.99.0.8/29")
 assert pools.lay((first, second))
 assert led() == {first, second}
+"""
+    play(namespace, tmp_path, POOLS + script, "4")
+
+
+def test_what_the_region_uses_itself_is_led_nowhere_as_a_floating_ip(namespace: Namespace, tmp_path: Path) -> None:
+    """The machine's end of the link is where pods find the API. The API takes no such pool; laying does not rely on it."""
+    script = """
+def own():
+    with made.open(Protocol.ROUTE) as inside:
+        there = filter(None, map(routes.read_route, inside.request(routes.dump_routes(4))))
+        return {str(found.destination) for found in there if found.kind is routes.RouteKind.LOCAL and found.protocol == routes.STATIC}
+
+before = own()
+inner = tuple(map(ip_network, ("10.97.0.1/32", "10.97.0.0/30", "10.96.7.0/24", "10.244.0.9/32")))
+assert not pools.lay((first, *inner))
+assert led() == {first}
+assert own() == before | {str(first)}, own()
+assert pools.lay((first,))
 """
     play(namespace, tmp_path, POOLS + script, "4")
 

@@ -108,6 +108,9 @@ def of_the_region(network: Network) -> Iterator[tuple[str, AddressRange]]:
         yield f"the range of pods ({found})", of_network(found)
     for node in filter(None, map(address, network.node_addresses)):
         yield f"the address of the node ({node})", AddressRange(node.version, int(node), int(node))
+    for machine in filter(None, map(address, network.machine_addresses)):
+        noun = f"this machine's address on the link to its nodes ({machine})"
+        yield noun, AddressRange(machine.version, int(machine), int(machine))
 
 
 def _unsuitable(found: AddressRange, network: Network) -> list[str]:

@@ -62,8 +62,7 @@ def check(machine: Netlink, wiring: Wiring) -> None:
     """Raises:
     UsageError: the machine uses addresses already that the node is to have.
     """
-    ends = (ip_network(end) for side in wiring.sides for end in (side.machine, side.node))
-    check_ranges(machine, wiring.link, [*(found for side in wiring.sides for found in side.beyond), *ends])
+    check_ranges(machine, wiring.link, taken(wiring))
 
 
 def check_ranges(machine: Netlink, own: str, wanted: Sequence[Range]) -> None:
@@ -119,8 +118,15 @@ def besides(machine: Netlink, wiring: Wiring) -> tuple[Range, ...]:
     """What a link that an earlier run left leads to, and this wiring knows nothing of."""
     here = {link.index for link in map(links.read, machine.request(links.dump())) if link.name == wiring.link}
     led = [found.destination for found in _present(machine, here) if isinstance(found, Route)]
-    known = [found for side in wiring.sides for found in (*side.beyond, ip_network(side.node))]
+    known = taken(wiring)
     return tuple(found for found in led if not any(_meet(one, found) for one in known))
+
+
+def taken(wiring: Wiring) -> tuple[Range, ...]:
+    """What it leads to, and its own ends."""
+    return tuple(
+        found for side in wiring.sides for found in (*side.beyond, ip_network(side.node), ip_network(side.machine))
+    )
 
 
 def leading(machine: Netlink, node: NetworkNamespace) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from ipaddress import (
     IPv4Address,
@@ -86,9 +86,11 @@ class PoolRoutes:
         return free == wanted
 
     def _is_free(self, found: Range) -> bool:
-        """Whatever else of the region's the machine may have come to use: that keeps no floating IPs away."""
+        """Whatever else of the region's the machine may have come to use: that keeps no floating IPs away. The API lets no pool have
+        what the region uses itself; whoever writes to its store is not asked there."""
         plan = self._plan((found,))
         try:
+            _check_apart(found, wiring.taken(self._plan(())))
             wiring.check_ranges(
                 self._machine, plan.link, [each for side in plan.sides for each in side.beyond if each == found]
             )
@@ -98,6 +100,13 @@ class PoolRoutes:
             return False
         self._troubles.over(str(found))
         return True
+
+
+def _check_apart(found: Range, taken: Iterable[Range]) -> None:
+    """Raises: UsageError."""
+    for other in taken:
+        if other.version == found.version and other.overlaps(found):
+            raise UsageError(f"the region has {other} for itself", "take other ranges: kubectl edit fippool")
 
 
 def _networks(texts: tuple[str, ...]) -> Iterator[Range]:

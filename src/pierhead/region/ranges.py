@@ -112,7 +112,7 @@ def check_pools(network: Network, pools: Iterable[FloatingIPPool]) -> None:
     """What a pool gives out, a region cannot come to use for something else. The default pool counts as this start leaves it.
 
     Raises:
-        UsageError: a range of some pool overlaps what the network has for Services, pods or its node.
+        UsageError: a range of some pool overlaps what the network has for Services, pods, its node or the link to it.
     """
     given = tuple(map(str, network.floating_ranges))
     for pool in pools:

@@ -14,7 +14,10 @@ from pierhead.api.kinds import FLOATING_IP, FLOATING_IP_POOL
 from pierhead.api.network import Network
 from pierhead.api.strategy import Write
 
-GROUND = Network("namespace", (ip_network("10.96.0.0/16"),), (ip_network("10.64.0.0/16"),), node_address="192.0.2.200")
+GROUND = Network(
+    "namespace", (ip_network("10.96.0.0/16"),), (ip_network("10.64.0.0/16"),), node_address="192.0.2.200",
+    machine_address="10.97.0.1", second_node_address="fd00:10:97::2", second_machine_address="fd00:10:97::1",
+)  # fmt: skip
 LOOPBACK = Network("loopback", (ip_network("127.96.0.0/16"),), (ip_network("127.64.0.0/16"),))
 NOW = "2026-01-02T03:04:05Z"
 
@@ -163,6 +166,11 @@ def test_a_new_pool_is_of_this_region_and_wholly_free() -> None:
         (["10.96.7.0/24"], ['spec.ranges[0]: Invalid value: "10.96.7.0/24": overlaps the range of cluster IPs (10.96.0.0/16)']),
         (["10.64.0.9"], ['spec.ranges[0]: Invalid value: "10.64.0.9": overlaps the range of pods (10.64.0.0/16)']),
         (["192.0.2.128/25"], ['spec.ranges[0]: Invalid value: "192.0.2.128/25": overlaps the address of the node (192.0.2.200)']),
+        (["10.97.0.1"], ['spec.ranges[0]: Invalid value: "10.97.0.1": overlaps this machine\'s address on the link to its nodes (10.97.0.1)']),
+        (["fd00:10:97::/112"], [
+            'spec.ranges[0]: Invalid value: "fd00:10:97::/112": overlaps the address of the node (fd00:10:97::2)',
+            'spec.ranges[0]: Invalid value: "fd00:10:97::/112": overlaps this machine\'s address on the link to its nodes (fd00:10:97::1)',
+        ]),
         (["127.99.0.9"], ['spec.ranges[0]: Invalid value: "127.99.0.9": may not be in the loopback range (127.0.0.0/8, ::1/128)']),
         (["0.0.0.0"], ['spec.ranges[0]: Invalid value: "0.0.0.0": may not be in the unspecified range (0.0.0.0/8, ::/128)']),
         (["192.0.2.7", "240.0.0.1"], ['spec.ranges[1]: Invalid value: "240.0.0.1": may not be in the reserved range (240.0.0.0/4)']),

@@ -143,13 +143,15 @@ def pool(*given: str, name: str = "lan", **annotations: str) -> FloatingIPPool:
         ("10.97.3.0/24", r"the range of cluster IPs \(10.97.0.0/16\)"),
         ("10.64.0.1-10.64.0.9", r"the range of pods \(10.64.0.0/16\)"),
         ("192.0.2.9", r"the address of the node \(192.0.2.9\)"),
+        ("192.0.2.7-192.0.2.8", r"this machine's address on the link to its nodes \(192.0.2.8\)"),
     ],
 )
 def test_no_range_may_come_to_be_a_pool_s(text: str, noun: str) -> None:
     """Which an earlier start with other ranges may have let it be."""
     network = Network(
-        "namespace", ranges.parse("", "10.97.0.0/16"), ranges.parse("", "10.64.0.0/16"), node_address="192.0.2.9"
-    )
+        "namespace", ranges.parse("", "10.97.0.0/16"), ranges.parse("", "10.64.0.0/16"), node_address="192.0.2.9",
+        machine_address="192.0.2.8",
+    )  # fmt: skip
     ranges.check_pools(network, [pool("198.51.100.7", "10.98.0.0/16")])
     with pytest.raises(UsageError, match=f"^{text}, which pool lan gives out, overlaps {noun}$") as caught:
         ranges.check_pools(network, [pool("198.51.100.7"), pool("198.51.100.8", text)])
