@@ -22,7 +22,9 @@ from pierhead.node import fabric
 from pierhead.node.wiring import UPLINK
 from pierhead.region import lab
 
+SENDERS: Final = "--from takes node, machine, outside, an address, a node's name or a pod's: kubectl get pods"
 EXAMPLE: Final = "write it like this: pierhead trace --from outside 10.96.0.5:80, or svc/my-service:http"
+BROADCAST: Final = "255.255.255.255"
 STRANGERS: Final = ("192.0.2.1", "2001:db8::1")
 """Addresses of nobody (RFC 5737, RFC 3849), for a host outside that is not named."""
 OUTSIDE, MACHINE, HERE = "outside", "machine", "node"
@@ -47,6 +49,7 @@ class Seen(msgspec.Struct, frozen=True):
     nodes: Sequence[Node]
     proxies: Sequence[ProxyStatus]
     pools: Sequence[FloatingIPPool]
+    namespaces: Collection[str]
 
     def pod_at(self, address: str) -> Pod | None:
         return next((pod for pod in self.pods if address in _addresses(pod)), None)
@@ -88,6 +91,9 @@ def sender_of(seen: Seen, question: Question, own: Collection[str] = ()) -> Send
         UsageError: there is nobody of this name.
     """
     origin, network = question.origin, seen.network
+    if not origin:
+        raise UsageError("--from names nobody", SENDERS)
+    _check_namespace(seen, question.namespace)
     in_lab = lab.is_one(network)
     if origin == OUTSIDE:
         return Sender("a host outside", tuple(map(str, fabric.STRANGER.values())) if in_lab else STRANGERS, link=UPLINK)
@@ -101,14 +107,22 @@ def sender_of(seen: Seen, question: Question, own: Collection[str] = ()) -> Send
         if node.metadata.name == origin:
             return Sender(f"node {origin}", _inside(node), origin)
     namespace, _, name = origin.removeprefix("pod/").rpartition("/")
+    _check_namespace(seen, namespace or question.namespace)
     for pod in seen.pods:
         if (pod.metadata.namespace, pod.metadata.name) == (namespace or question.namespace, name):
             return _pod_sender(pod, network, own)
     or_node = "" if origin.startswith("pod/") else ", and no node of this name"
     raise UsageError(
         f"there is no pod {name} in namespace {namespace or question.namespace}{or_node}",
-        "--from takes node, machine, outside, an address, a node's name or a pod's: kubectl get pods",
+        SENDERS,
     )
+
+
+def _check_namespace(seen: Seen, name: str) -> None:
+    if not name:
+        raise UsageError("--namespace names none", "leave it out, or write one of: kubectl get namespaces")
+    if name not in seen.namespaces:
+        raise UsageError(f"there is no namespace {name}", "those there are: kubectl get namespaces")
 
 
 def _sender_at(seen: Seen, address: str, own: Collection[str]) -> Sender:
@@ -119,8 +133,22 @@ def _sender_at(seen: Seen, address: str, own: Collection[str]) -> Sender:
         return _pod_sender(pod, network, own)
     if network.machine_addresses and address in own:
         return Sender("this machine", network.machine_addresses, link=UPLINK)
+    _check_source(network, address)
     machine = address in network.machine_addresses or ip_address(address).is_loopback
     return Sender("this machine" if machine else "a host outside", (address,), link=_link(address))
+
+
+def _check_source(network: Network, address: str) -> None:
+    """That of nobody in the region: it may be somebody's outside. In mode loopback every process may take every address of 127/8."""
+    found = ip_address(address)
+    if found.is_multicast or found.is_unspecified or address == BROADCAST:
+        raise UsageError(f"nobody sends from {address}", f"it is no host's address: {SENDERS}")
+    if network.mode != "namespace":
+        return
+    if any(found in one for one in network.service_ranges):
+        raise UsageError(f"nobody sends from {address}", f"it lies in the range of cluster IPs: {SENDERS}")
+    if any(found in one for one in network.pod_ranges):
+        raise UsageError(f"no pod has the address {address}", "those they have: kubectl get pods -A -o wide")
 
 
 def _pod_sender(pod: Pod, network: Network, own: Collection[str]) -> Sender:
@@ -155,9 +183,14 @@ def packet_of(seen: Seen, question: Question, sender: Sender) -> Packet:
     UsageError: the target is none, or the sender has no address of its family.
     """
     host, _, port = question.target.rpartition(":")
-    if not host or not port:
+    is_service = host.startswith(("svc/", "service/"))
+    if not port or ":" not in question.target:
         raise UsageError(f'"{question.target}" names no port', EXAMPLE)
-    if host.startswith(("svc/", "service/")):
+    if not host:
+        raise UsageError(f'"{question.target}" names no address and no Service', EXAMPLE)
+    if is_service and host.endswith("/"):
+        raise UsageError(f'"{question.target}" names no Service', EXAMPLE)
+    if is_service:
         address, number = _service(seen, question, host.partition("/")[2], port)
     else:
         address, number = canonical(host.removeprefix("[").removesuffix("]")), _number(port)
@@ -182,6 +215,7 @@ def _number(text: str) -> int:
 
 def _service(seen: Seen, question: Question, text: str, port: str) -> tuple[str, int]:
     namespace, _, name = text.rpartition("/")
+    _check_namespace(seen, namespace or question.namespace)
     found = seen.service(namespace or question.namespace, name)
     if found is None:
         raise UsageError(

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from pierhead.api.kind import Kind
-from pierhead.api.kinds import ENDPOINT_SLICE, FLOATING_IP_POOL, NODE, POD, PROXY_STATUS, SERVICE
+from pierhead.api.kinds import ENDPOINT_SLICE, FLOATING_IP_POOL, NAMESPACE, NODE, POD, PROXY_STATUS, SERVICE
 from pierhead.api.network import Network
 from pierhead.api.views import EndpointSlice, FloatingIPPool, Node, Pod, ProxyStatus, Service
 from pierhead.cli import connection, vantage
@@ -87,6 +87,7 @@ async def _seen(client: Client) -> Seen:
         await _all(client, NODE, Node),
         await _all(client, PROXY_STATUS, ProxyStatus),
         await _all(client, FLOATING_IP_POOL, FloatingIPPool),
+        frozenset(tree["metadata"]["name"] for tree in (await client.list(NAMESPACE)).items),
     )
 
 

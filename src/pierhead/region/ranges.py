@@ -204,7 +204,7 @@ def _check_namespace(network: Network) -> None:
         if any(ip_address(end) in found for end in ends):
             raise UsageError(
                 f"--network namespace has {' and '.join(ends)} for its link, so not {found} for others",
-                f"take another range, such as {CLUSTER_SERVICES if found.version == 4 else 'fd00:10:96::/112'}",
+                f"take another range, such as {_free(network, found.version)}",
             )
     for found in network.floating_ranges:
         if f"IPv{found.version}" not in network.families:
@@ -219,6 +219,24 @@ def _check_namespace(network: Network) -> None:
                 f"--pod-cidr {other} is smaller than {first}: each pod has an address of either",
                 f"--pod-cidr {first},{NAMESPACE_PODS[other.version]}",
             )
+
+
+def _free(network: Network, version: int) -> Range:
+    """A range that nothing in the network overlaps, nor the link."""
+    taken = (*network.service_ranges, *network.pod_ranges, *network.floating_ranges)
+    others = [
+        ip_network(MACHINE[version]),
+        ip_network(NODE[version]),
+        *(one for one in taken if one.version == version),
+    ]
+    return next(found for found in _candidates(version) if not any(found.overlaps(one) for one in others))
+
+
+def _candidates(version: int) -> Iterator[Range]:
+    yield NAMESPACE_PODS[version]
+    for number in range(96, 256):
+        yield ip_network(f"10.{number}.0.0/16" if version == 4 else f"fd00:10:{number}::/112")
+    yield from ip_network("172.16.0.0/12" if version == 4 else "fd01::/64").subnets(prefixlen_diff=4)
 
 
 def _listed(ranges: Iterable[Range]) -> str:

@@ -44,6 +44,7 @@ SEEN = Seen(
     [a_node("node-a", NODE, "z1"), a_node("node-b", "127.67.0.251", "z2")],
     [msgspec.convert({"metadata": {"name": name}, "status": {"nodes": [name]}}, ProxyStatus) for name in ("node-a", "node-b")],
     [],
+    ["default", "other"],
 )  # fmt: skip
 
 
@@ -123,7 +124,19 @@ def test_where_it_goes(target: str, protocol: str, address: str, port: int) -> N
         (("other/p", "10.0.0.1:80"), "there is no pod p in namespace other", "kubectl get pods"),
         (("waiting", "10.0.0.1:80"), "pod default/waiting has no address yet", "kubectl describe pod waiting"),
         (("node", "10.0.0.1"), '"10.0.0.1" names no port', "pierhead trace"),
-        (("node", ":80"), '":80" names no port', "pierhead trace"),
+        (("node", ":80"), '":80" names no address and no Service', "pierhead trace"),
+        (("node", "svc/:80"), '"svc/:80" names no Service', "pierhead trace"),
+        (("node", "svc/default/:80"), '"svc/default/:80" names no Service', "pierhead trace"),
+        (("node", "svc/web"), '"svc/web" names no port', "pierhead trace"),
+        (("node", "svc/nowhere/web:80"), "there is no namespace nowhere", "kubectl get namespaces"),
+        (("nowhere/p", "10.0.0.1:80"), "there is no namespace nowhere", "kubectl get namespaces"),
+        (("", "10.0.0.1:80"), "--from names nobody", "a pod's"),
+        (("0.0.0.0", "10.0.0.1:80"), "nobody sends from 0.0.0.0", "no host's address"),
+        (("255.255.255.255", "10.0.0.1:80"), "nobody sends from 255.255.255.255", "no host's address"),
+        (("224.0.0.1", "10.0.0.1:80"), "nobody sends from 224.0.0.1", "no host's address"),
+        (("ff02::1", "10.0.0.1:80"), "nobody sends from ff02::1", "no host's address"),
+        ((cluster_ip(), "10.0.0.1:80"), f"nobody sends from {cluster_ip()}", "the range of cluster IPs"),
+        ((pod(77), "10.0.0.1:80"), f"no pod has the address {pod(77)}", "kubectl get pods -A -o wide"),
         (("node", "10.0.0.1:"), '"10.0.0.1:" names no port', "pierhead trace"),
         (("node", "10.0.0:80"), '"10.0.0" is no address and no Service', "svc/my-service"),
         (("node", "10.0.0.1:http"), '"http" is no port number', "1 to 65535"),
@@ -144,6 +157,21 @@ def test_what_makes_no_sense_is_one_clear_line(question: tuple[str, str], said: 
         asked(*question)
     assert str(refused.value).startswith(said)
     assert step in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("namespace", "said"), [("nowhere", "there is no namespace nowhere"), ("", "--namespace names none")]
+)
+def test_a_namespace_that_is_not_there_is_said_whatever_is_asked(namespace: str, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        sender_of(SEEN, Question("machine", "10.0.0.1:80", namespace, "TCP"))
+    assert str(refused.value) == said
+    assert "kubectl get namespaces" in refused.value.hint
+
+
+def test_in_loopback_mode_a_process_may_send_from_every_address_of_127() -> None:
+    seen = replace(SEEN, network=replace(NETWORK, mode="loopback"))
+    assert asked(pod(77), seen=seen).source == pod(77)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def seen(*objects: Any) -> Seen:
     slices = [found for found in objects if isinstance(found, EndpointSlice)]
     services = [found for found in objects if isinstance(found, Service)]
     nodes = [a_node("node-a", NODE, "z1"), a_node("node-b", "127.67.0.251", "z1")]
-    return Seen(NETWORKED, services, slices, PODS, nodes, [], [a_pool(VIP)])
+    return Seen(NETWORKED, services, slices, PODS, nodes, [], [a_pool(VIP)], ["default"])
 
 
 def kernel(*objects: Any) -> Kernel:

@@ -80,6 +80,24 @@ def test_namespaces_refuse(services: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("services", "pods", "free"),
+    [
+        ("10.96.0.0/16", "10.97.0.0/16", "10.244.0.0/16"),
+        ("10.96.0.0/16", "10.0.0.0/8", "172.16.0.0/16"),
+        ("10.97.0.0/16", "10.244.0.0/16", "10.96.0.0/16"),
+        ("10.97.0.0/16", None, "10.96.0.0/16"),
+        ("fd00:10:96::/112", "fd00:10:97::/112", "fd00:10:244::/112"),
+        ("fd00:10:97::/112", None, "fd00:10:96::/112"),
+    ],
+)
+def test_who_takes_the_links_range_is_told_one_that_is_free(services: str, pods: str | None, free: str) -> None:
+    asked, given = ranges.parse("--service-cidr", services), ranges.parse("--pod-cidr", pods)
+    with pytest.raises(UsageError, match="for its link") as caught:
+        ranges.choose("namespace", services=asked, pods=given)
+    assert caught.value.hint == f"take another range, such as {free}"
+
+
+@pytest.mark.parametrize(
     ("services", "pods", "text"),
     [
         ("10.96.0.0/16", None, "inside 127.0.0.0/8"),
