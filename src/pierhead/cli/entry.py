@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
 from pierhead.errors import UsageError
 
+UNHEARD = 128 + signal.SIGPIPE
+"""The exit code of a command whose output nobody reads to its end, as shells have it."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a command meets that prints into a file."""
 
@@ -22,6 +27,7 @@ def run() -> None:
         SystemExit: anything else did.
     """
     _open_standard_streams()
+    output = sys.stdout
     try:
         from pierhead.cli.commands import commands
 
@@ -33,9 +39,16 @@ def run() -> None:
         _fail(error.format_message(), f"see: {context.command_path if context else 'pierhead'} --help")
     except click.Abort as error:
         raise KeyboardInterrupt from error
-    except BrokenPipeError:  # who has read enough, as `head` does, needs no word about it
-        _give_output_up()
-        sys.exit(1)
+    except SystemExit:
+        if sys.stdout is not output:  # click has met a broken pipe, and taken it for a failure
+            _end_unheard()
+        raise
+    except BrokenPipeError:
+        _end_unheard()
+    except FileNotFoundError as error:
+        if error.filename is not None:
+            raise
+        _fail("the directory that this shell is in was removed", "go to one that is there: cd")
     except OSError as error:
         if error.errno not in FULL or error.filename is not None:
             raise
@@ -50,13 +63,20 @@ def _open_standard_streams() -> None:
     os.close(found)
 
 
+def _end_unheard() -> NoReturn:
+    """Who has read enough, as ``head`` does, needs no word about it."""
+    _give_output_up()
+    sys.exit(UNHEARD)
+
+
 def _give_output_up() -> None:
     """The interpreter would try it once more at its end, and complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(message: str, hint: str) -> None:
-    click.echo(f"pierhead: {message}", err=True)
-    if hint:
-        click.echo(f"  {hint}", err=True)
+def _fail(message: str, hint: str) -> NoReturn:
+    with suppress(BrokenPipeError):
+        click.echo(f"pierhead: {message}", err=True)
+        if hint:
+            click.echo(f"  {hint}", err=True)
     sys.exit(1)

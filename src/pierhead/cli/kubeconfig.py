@@ -26,4 +26,5 @@ def read(data_dir: Path | None) -> str:
             hint = f"{start}; one with a data directory of its own: pierhead kubeconfig --data-dir DIR"
         raise UsageError(f"no region has written {path}", hint) from error
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "run this as the account that runs `up`") from error
+        step = directory.way_in(error, "run this as the account that runs `up`")
+        raise UsageError(f"cannot read {path}: {error.strerror}", step) from error

@@ -99,6 +99,11 @@ def way_out(error: OSError) -> str:
     return NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else ELSEWHERE
 
 
+def way_in(error: OSError, account: str) -> str:
+    """What to do where it cannot be read; ``account``: what helps who is the wrong one."""
+    return account if isinstance(error, PermissionError) else "name the data directory of one that runs: --data-dir DIR"
+
+
 @contextmanager
 def undone_if_refused(beginning: Beginning | None) -> Iterator[None]:
     """A region that cannot start is no reason to leave half of one behind. Why it cannot is what has to be said, whatever stays."""

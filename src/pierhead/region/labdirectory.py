@@ -66,7 +66,8 @@ def first_of(data_dir: Path) -> int:
     try:
         first = running(data_dir)
     except OSError as error:
-        raise UsageError(f"cannot read {data_dir}: {error.strerror}", "be the account that runs the lab") from error
+        step = directory.way_in(error, "be the account that runs the lab")
+        raise UsageError(f"cannot read {data_dir}: {error.strerror}", step) from error
     if first is None:
         start = "start one with: pierhead lab up; one that runs elsewhere: --data-dir DIR"
         raise UsageError(f"no lab runs in {data_dir}", start)

@@ -71,7 +71,8 @@ def enter(first: int, network: Path) -> None:
     """
     mine = {signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, mine)
-    here, same = Path.cwd(), Path(f"/proc/{first}/ns/user").samefile("/proc/self/ns/user")
+    here = Path("/proc/self/cwd").readlink()  # which is known, too, where it was removed
+    same = Path(f"/proc/{first}/ns/user").samefile("/proc/self/ns/user")
     if not same and os.geteuid() == 0:
         os.setgroups([])  # those of the machine's root are none of a user's lab
     with Path(f"/proc/{first}/root{network}").open("rb") as file:

@@ -20,6 +20,13 @@ def test_it_is_the_one_in_the_data_directory_whatever_the_shell_uses(
     assert kubeconfig.read(tmp_path) == "ours"
 
 
+def test_what_is_no_directory_is_no_matter_of_the_account(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="Not a directory") as caught:
+        kubeconfig.read(tmp_path / "file")
+    assert caught.value.hint == "name the data directory of one that runs: --data-dir DIR"
+
+
 def test_where_there_is_none_the_next_step_leads_to_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError) as caught:
         kubeconfig.read(tmp_path / "two words")

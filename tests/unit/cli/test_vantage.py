@@ -27,7 +27,9 @@ BUSY = "table ip pierhead: others change it all the time: ask again in a moment"
 
 
 def unread(network: Network, data_dir: Path) -> str:
-    found = vantage.kernel(Seen(network, [], [], [], [], [], [], []), Place(frozenset(("node-1",)), network), 4, data_dir)
+    found = vantage.kernel(
+        Seen(network, [], [], [], [], [], [], []), Place(frozenset(("node-1",)), network), 4, data_dir
+    )
     assert found.rules is None
     return found.unread
 

@@ -26,6 +26,13 @@ def test_what_a_killed_one_wrote_counts_for_nothing(tmp_path: Path) -> None:
         first_of(tmp_path / "elsewhere")
 
 
+def test_what_is_no_directory_is_no_matter_of_the_account(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="Not a directory") as caught:
+        first_of(tmp_path / "file")
+    assert caught.value.hint == "name the data directory of one that runs: --data-dir DIR"
+
+
 @pytest.mark.parametrize("written", ["", "x", "-1", "4194305", "9" * 5000])
 def test_a_record_that_names_no_process_is_nobodys(written: str, tmp_path: Path) -> None:
     with recorded(tmp_path, os.getpid()):
