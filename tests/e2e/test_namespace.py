@@ -110,11 +110,11 @@ class Machine:
 
 
 @contextmanager
-def machine(data_dir: Path, enter: tuple[str, ...] = ()) -> Iterator[Machine]:
+def machine(data_dir: Path, enter: tuple[str, ...] = (), *options: str) -> Iterator[Machine]:
     """With a Service ``web`` on 80 in front of two pods. ``enter``: what leads to it, where it is there already."""
     with ExitStack() as stack:
         enter = enter or stack.enter_context(network_namespace(mapped=False))
-        region = stack.enter_context(running(data_dir, "--network", "namespace", enter=enter))
+        region = stack.enter_context(running(data_dir, *OPTIONS, *options, enter=enter))
         found = Machine(region, enter)
         front = service("web", [{"port": 80, "targetPort": 9376}], APP, type="LoadBalancer")
         found.apply(pod("p", 9376, APP), pod("q", 9376, APP), front)
@@ -234,6 +234,28 @@ def test_a_host_outside_reaches_floating_ips_and_node_ports_over_a_machine_that_
             within = [*here.pod("p"), "curl", "--insecure", "--silent", f"https://10.97.0.1:{api}/version"]
             assert b"gitVersion" in subprocess.run(within, check=True, capture_output=True, timeout=30).stdout
             assert here.ask("10.97.0.1", api, by=outside) == "ConnectionRefusedError"
+
+
+@AS_ROOT
+def test_who_is_hidden_behind_the_machine_is_outside_all_the_same(tmp_path: Path) -> None:
+    """Docker hides its containers behind whichever address of the machine is nearest: on the way here 10.97.0.1, which is inside."""
+    chain = 'type nat hook postrouting priority 100; ip saddr 192.0.2.99 oifname != "wire" masquerade'
+    with network_namespace(mapped=False) as enter, neighbour(enter) as container:
+        subprocess.run([*enter, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"], check=True)
+        subprocess.run([*enter, "nft", f"table ip docker {{ chain hide {{ {chain}; }}; }}"], check=True, env=TOOLS)
+        subprocess.run([*container, "ip", "route", "add", "default", "via", "192.0.2.10"], check=True)
+        for options in ((), ("--egress",)):
+            with machine(tmp_path / "d", enter, *options) as here:
+                cluster_ip, floating = (
+                    here.shown("web", ".spec.clusterIP"), here.shown("web", ".status.loadBalancer.ingress[0].ip"),
+                )  # fmt: skip
+                node_port = int(here.shown("web", ".spec.ports[0].nodePort"))
+                pod_ip = here.region.kubectl("get", "pod", "p", "-o", "jsonpath={.status.podIP}")
+                for place in ((floating, 80), (NODE, node_port)):
+                    eventually(partial(here.is_answered, *place, container), "what is for hosts outside")
+                for place in ((cluster_ip, 80), (pod_ip, 9376)):
+                    eventually(partial(here.is_answered, *place, enter), "what is for those within")
+                    assert here.ask(*place, by=container) == "TimeoutError"
 
 
 @AS_ROOT

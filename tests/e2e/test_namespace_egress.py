@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,8 @@ table inet firewalld {
 
 
 @contextmanager
-def world(enter: Sequence[str], *, six: bool = False) -> Iterator[None]:
-    """A host beside the machine that knows no way to nodes and pods; the machine forwards."""
+def world(enter: Sequence[str], *, six: bool = False) -> Iterator[tuple[str, ...]]:
+    """A host beside the machine that knows no way to nodes and pods, and what leads to it; the machine forwards."""
     with neighbour(tuple(enter)) as beside:
         subprocess.run([*enter, "sh", "-c", FORWARD], check=True)
         if six:
@@ -68,7 +69,7 @@ def world(enter: Sequence[str], *, six: bool = False) -> Iterator[None]:
             assert server.stdout
             assert server.stdout.readline() == "up\n"
             try:
-                yield
+                yield beside
             finally:
                 server.kill()
 
@@ -78,6 +79,10 @@ def with_a_pod(region: Region, enter: tuple[str, ...]) -> Machine:
     here.apply(pod("p", 9376, APP))
     region.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=30s")
     return here
+
+
+def is_told(here: Machine, address: str, sender: str) -> bool:
+    return here.ask(address, 7, by=here.node) == sender
 
 
 def nft(enter: Sequence[str], text: str) -> None:
@@ -90,7 +95,7 @@ def test_pods_go_out_as_the_machine_where_that_is_asked_for(tmp_path: Path) -> N
         before = seen(enter)
         with running(tmp_path / "d", *OPTIONS, enter=enter) as region:
             here = with_a_pod(region, enter)
-            assert here.ask(WORLD, 7, by=here.pod("p")) in ("TimeoutError", "OSError")
+            assert here.ask(WORLD, 7, by=here.pod("p")) == "OSError"
         assert seen(enter) == before
         with running(tmp_path / "d", *OPTIONS, "--egress", enter=enter) as region:
             here = with_a_pod(region, enter)
@@ -106,6 +111,26 @@ def test_pods_go_out_as_the_machine_where_that_is_asked_for(tmp_path: Path) -> N
         with running(tmp_path / "d", *OPTIONS, "--egress", enter=enter) as again:
             here = with_a_pod(again, enter)
             assert here.ask(WORLD, 7, by=here.pod("p")) == "192.0.2.10"
+        assert seen(enter) == before
+
+
+@AS_ROOT
+def test_without_it_they_reach_no_host_that_the_node_reaches(tmp_path: Path) -> None:
+    """One beside the machine, that knows the way back to both: Services have endpoints there."""
+    both = ("--service-cidr", "10.96.0.0/16,fd00:10:96::/112")
+    ask_whom = (
+        "ip address add fe80::10/64 dev wire nodad"  # without one, nobody is asked for who is beyond this machine
+    )
+    ways = "ip route add 10.0.0.0/8 via 192.0.2.10 && ip -6 route add fd00:10::/32 via 2001:db8::10"
+    with network_namespace(mapped=False) as enter, world(enter, six=True) as beside:
+        subprocess.run([*beside, "sh", "-c", ways], check=True)
+        subprocess.run([*enter, "sh", "-c", ask_whom], check=True)
+        before = seen(enter)
+        with running(tmp_path / "d", *OPTIONS, *both, enter=enter) as region:
+            here = with_a_pod(region, enter)
+            for address, node in ((WORLD, "::ffff:10.97.0.2"), (WORLD_6, "fd00:10:97::2")):
+                eventually(partial(is_told, here, address, node), "the node is answered")
+                assert here.ask(address, 7, by=here.pod("p")) in ("OSError", "PermissionError")
         assert seen(enter) == before
 
 

@@ -1,4 +1,4 @@
-"""What a node in a network namespace of its own changes on the machine: one link, and routes over it. With ``egress`` the
+"""What a node in a network namespace of its own changes on the machine: one link, and routes over it. With ``border`` the
 only room that changes anything there.
 
 The kernel takes routes away with their link and a link with its other end, so that undoing is one message, also after a crash.

@@ -22,7 +22,8 @@ from pierhead.dataplane.ruleset_watch import RulesetWatch
 from pierhead.errors import KernelError, ObjectExists, UsageError
 from pierhead.forwarding.nftlayout import Ground
 from pierhead.forwarding.place import Place
-from pierhead.node import egress, firewalls, leftovers, netns, wiring
+from pierhead.node import border, egress, firewalls, leftovers, netns, wiring
+from pierhead.node.border import Border
 from pierhead.node.netns import NetworkNamespace
 from pierhead.node.podnetwork import Apart
 from pierhead.node.wiring import PREFIX, UPLINK, Side, Wiring
@@ -99,10 +100,13 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             namespace = left or netns.make(path)
             stack.callback(netns.remove, path)
             guard(namespace, grounds(settings.network, owner))
+            firewall = stack.enter_context(Netlink.open(Protocol.NETFILTER))
+            stack.callback(border.remove, firewall, plan.link)
+            border.lay(firewall, plan.link, _borders(settings))
             stack.callback(wiring.remove, machine, plan.link)
             pools = wiring.besides(machine, plan) if left else ()  # traffic there goes on until the pools are known
             wiring.lay(machine, namespace, wired((*settings.network.floating_ranges, *pools)))
-            _open_ways(settings, namespace, plan, stack)
+            _look_for_firewalls(settings, namespace, plan, firewall)
             netns.remove_below(directory / PODS)
         yield Namespaced(settings, namespace, directory, PoolRoutes(machine, namespace, wired), stack)
 
@@ -119,14 +123,16 @@ def _fitting() -> Iterator[None]:
         raise Unfit(str(error), error.hint) from error
 
 
-def _open_ways(settings: Settings, namespace: NetworkNamespace, plan: Wiring, stack: ExitStack) -> None:
-    """From pods to the world, if asked for, and to this machine; who is in the way is named."""
-    firewall = stack.enter_context(Netlink.open(Protocol.NETFILTER))
-    if settings.egress:
-        egress.lay(firewall, plan)
-        stack.callback(egress.remove, firewall, plan.link)
-    else:
-        egress.remove(firewall, plan.link)
+def _borders(settings: Settings) -> Iterator[Border]:
+    network = settings.network
+    for version in (found.version for found in network.service_ranges):
+        node = _address(network.node_addresses, version)
+        services, pods = (_of(found, version) for found in (network.service_ranges, network.pod_ranges))
+        yield Border(node, services, pods, settings.egress)
+
+
+def _look_for_firewalls(settings: Settings, namespace: NetworkNamespace, plan: Wiring, firewall: Netlink) -> None:
+    """Between pods and the world, and pods and this machine: who is in the way is named."""
     if any(egress.is_forwarded(side.node.version) for side in plan.sides):
         who = "pods send to the world" if settings.egress else "hosts outside send to floating IPs and node ports"
         for found in firewalls.shut(firewall, Hook.FORWARD, plan):
@@ -184,7 +190,7 @@ def clear(data_dir: Path) -> None:
                 wiring.remove(machine, name)
         with Netlink.open(Protocol.NETFILTER) as firewall:
             for name in names:
-                egress.remove(firewall, name)
+                border.remove(firewall, name)
         netns.remove_below(directory / PODS)
         netns.remove(directory / NODE)
     except KernelError as error:
@@ -198,7 +204,7 @@ def nodes_of(data_dir: Path) -> NetworkNamespace:
 
 
 def link_of(data_dir: Path) -> str:
-    """What the link of a region is called on the machine, and its table where its pods go out."""
+    """What the link of a region is called on the machine, and its table there."""
     return _link(_home(data_dir))
 
 

@@ -316,6 +316,7 @@ def masquerade(flags: NatFlag = NatFlag(0)) -> Expression:  # noqa: B008 - an im
 
 
 PORT_UNREACHABLE_IP, PORT_UNREACHABLE_IP6 = 3, 4
+PROHIBITED_IP, PROHIBITED_IP6 = 13, 1
 """Codes of ICMP and of ICMPv6 for ``reject``."""
 
 
