@@ -17,7 +17,7 @@ from pierhead.client.informers import Informers
 from pierhead.controllers.loop import Loop, accepting
 from pierhead.controllers.ownership import Ownership
 from pierhead.core import defaultpool
-from pierhead.core.floating import DEFAULT_POOL, usage
+from pierhead.core.floating import DEFAULT_POOL, ranges_of, usage
 from pierhead.errors import ApiError
 
 COUNT_SECONDS = 0.2
@@ -37,6 +37,10 @@ class FloatingIPPools(Loop):
         self._client = client
         self._region = network.region
         self._ranges = tuple(map(str, network.floating_ranges))
+        self._leads = bool(network.machine_address)
+        """Whether the machine has routes to floating IPs."""
+        self._warned: dict[str, tuple[str, ...]] = {}
+        """Of each pool the public ranges that were said."""
         self._settled = False
         self._decided = asyncio.Event()
         self._standing = defaultpool.Standing()
@@ -62,6 +66,9 @@ class FloatingIPPools(Loop):
         if pool is not None and not pool.metadata.deletion_timestamp:
             await self._count(pool)
             self._look_for_nodes(pool)
+            self._look_for_public_addresses(pool)
+        else:
+            self._warned.pop(key, None)
 
     async def _start(self) -> None:
         """A pool that is another region's, and in use, is asked for again with each address that is given back."""
@@ -100,6 +107,19 @@ class FloatingIPPools(Loop):
         if zones and pool.spec.region == self._region and not any(node.zone in zones for node in self._nodes.list()):
             text = f"no node is in {' or '.join(zones)}, where these addresses belong: start one there, or change spec.zones"
             self._recorder.note(FLOATING_IP_POOL, pool, "NoNodeInZones", text)
+
+    def _look_for_public_addresses(self, pool: FloatingIPPool) -> None:
+        """They may be its user's, or those of a host that this machine needs."""
+        ranges = pool.spec.ranges
+        public = tuple(
+            text
+            for text, found in zip(ranges, ranges_of(ranges), strict=True)
+            if any(end.is_global for end in found.ends)
+        )
+        if self._leads and public and public != self._warned.get(pool.metadata.name):
+            text = f"this machine reaches the region at {', '.join(public)} now, and no longer whoever else has these public addresses"
+            self._recorder.note(FLOATING_IP_POOL, pool, "PublicAddresses", text)
+        self._warned[pool.metadata.name] = public
 
     # -- who has to look again ----------------------------------------------------------------------------------
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from balancing import Scene, anew, called, ground, life, play, renamed
 from inside import Inside, eventually
-from pierhead.api.kinds import FLOATING_IP, FLOATING_IP_POOL, NODE, SERVICE
+from pierhead.api.kinds import EVENT, FLOATING_IP, FLOATING_IP_POOL, NODE, SERVICE
 from pierhead.core.defaultpool import Standing
 from pierhead.errors import ApiError
 
@@ -33,6 +34,32 @@ def test_a_pool_without_a_node_in_its_zones_says_so() -> None:
         assert not any(each.metadata.name.startswith("near.") for each in scene.events.list("default"))
         await scene.client.delete(NODE, "n1")
         await scene.said("NoNodeInZones", "near")
+
+    play(scenario)
+
+
+def test_a_pool_of_public_addresses_says_whom_the_machine_reaches_there_no_longer() -> None:
+    linked = replace(ground("192.0.2.0/30"), machine_address="10.97.0.1")
+
+    async def scenario(found: Inside) -> None:
+        async with life(found, linked) as (scene, _):
+            await scene.pool("far", "192.0.2.16/28", "8.8.8.8", "9.9.9.0/30")
+            text = "this machine reaches the region at 8.8.8.8, 9.9.9.0/30 now, and no longer whoever else has these public addresses"
+            assert await scene.said("PublicAddresses", "far") == text
+            for _ in range(2):
+                await scene.fip(pool="far")
+            await eventually(lambda: [pool.status.used for pool in scene.pools.list()].count(2) == 1)
+            about = [(each["involvedObject"]["name"], each["count"]) for each in (await found.client.list(EVENT)).items]
+            assert about == [("far", 1)]
+
+    anew(scenario)
+
+
+def test_where_no_route_leads_to_them_there_is_nothing_to_say() -> None:
+    async def scenario(scene: Scene) -> None:
+        await scene.pool("far", "8.8.8.8", zones=["b"])
+        await scene.said("NoNodeInZones", "far")
+        assert {each["reason"] for each in (await scene.client.list(EVENT)).items} == {"NoNodeInZones"}
 
     play(scenario)
 
