@@ -162,6 +162,18 @@ def test_what_a_killed_region_left_of_it_goes_with_a_start_that_does_not_want_it
 
 
 @AS_ROOT
+def test_who_loads_the_machines_own_rules_anew_does_not_open_the_border(tmp_path: Path) -> None:
+    with network_namespace(mapped=False) as enter, running(tmp_path / "d", *OPTIONS, enter=enter) as region:
+        before = seen(enter)
+        nft(enter, "flush ruleset\ntable inet own { chain c { type filter hook input priority 0; policy accept; }; }")
+        nft(enter, "delete table inet own")
+        eventually(lambda: seen(enter) == before, "the border is laid again")
+        assert region.process.stdout
+        told = next(line for line in region.process.stdout if "is laid again" in line)
+        assert told.endswith("which keeps others out, is laid again: nft changed it\n")
+
+
+@AS_ROOT
 def test_whether_the_machine_forwards_is_its_owners_business(tmp_path: Path) -> None:
     with network_namespace(mapped=False) as enter:
         before = seen(enter)

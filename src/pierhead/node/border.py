@@ -9,14 +9,19 @@ comes from other addresses than theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_network
 from typing import Final
 
 import msgspec
 
 from pierhead.api.network import Range
+from pierhead.client.troubles import Troubles
 from pierhead.dataplane.netlink import Netlink
+from pierhead.dataplane.ruleset_watch import RulesetWatch
+from pierhead.errors import KernelError
 from pierhead.forwarding.nftlayout import judged, within
 from pierhead.wire import expressions as x
 from pierhead.wire.expressions import Compare, Expression, Meta
@@ -25,7 +30,12 @@ from pierhead.wire.netlink import Message
 from pierhead.wire.nftables import Base, Chain, Family, Hook, Rule, Table, add, delete
 from pierhead.wire.routes import IP
 
+PAUSE: Final = 1.0
+"""Seconds between two times that it is laid."""
 COMMENT: Final = "who crosses the border of a Pierhead region"
+
+
+log = logging.getLogger(__name__)
 
 
 class Border(msgspec.Struct, frozen=True):
@@ -49,6 +59,49 @@ def lay(machine: Netlink, link: str, borders: Iterable[Border]) -> None:
 
 def remove(machine: Netlink, link: str) -> None:
     machine.transact([*_gone(machine, link)])
+
+
+class Keeper:
+    """Lays the border again whenever somebody else changed it: who loads a machine's own rules anew (``nft flush ruleset`` comes first
+    there) means no harm, and would open it unseen."""
+
+    def __init__(self, machine: Netlink, watch: RulesetWatch, link: str, borders: Sequence[Border]) -> None:
+        """``machine``: the socket by which it was laid; ``watch`` has not begun, and does now."""
+        self._machine, self._watch, self._link, self._borders = machine, watch, link, borders
+        self._troubles = Troubles()
+        watch.begin(machine.port)
+
+    async def follow(self) -> None:
+        """Until cancelled."""
+        due = False
+        while True:
+            if not due:
+                await self._watch.wait()
+            if self._is_changed() or due:
+                due = not self._lay()
+                await asyncio.sleep(PAUSE)  # two who both insist are not to busy the machine
+
+    def _is_changed(self) -> bool:
+        """Or may be, for all we heard."""
+        commits = self._watch.read()
+        by = {each.program for each in commits if any(table.name == self._link for table in each.tables)}
+        if by:
+            who = " and ".join(sorted(by - {""})) or "somebody"
+            text = "table %s of this machine, which keeps others out, is laid again: %s changed it"
+            log.warning(text, self._link, who)
+        return bool(by) or not all(each.complete for each in commits)
+
+    def _lay(self) -> bool:
+        try:
+            lay(self._machine, self._link, self._borders)
+        except KernelError as error:
+            if self._troubles.is_news(str(error)):
+                log.warning(
+                    "table %s of this machine, which keeps others out, is not as it should be: %s", self._link, error
+                )
+            return False
+        self._troubles.over()
+        return True
 
 
 def _gone(machine: Netlink, link: str) -> Iterator[Message]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from pierhead.errors import KernelError, ObjectExists, UsageError
 from pierhead.forwarding.nftlayout import Ground
 from pierhead.forwarding.place import Place
 from pierhead.node import border, egress, firewalls, leftovers, netns, wiring
-from pierhead.node.border import Border
+from pierhead.node.border import Border, Keeper
 from pierhead.node.netns import NetworkNamespace
 from pierhead.node.podnetwork import Apart
 from pierhead.node.wiring import PREFIX, UPLINK, Side, Wiring
@@ -52,17 +53,25 @@ class Namespaced:
     """The namespace of a region's nodes while it runs. A `Terrain`."""
 
     def __init__(
-        self, settings: Settings, namespace: NetworkNamespace, directory: Path, routes: PoolRoutes, stack: ExitStack
+        self,
+        settings: Settings,
+        namespace: NetworkNamespace,
+        directory: Path,
+        routes: PoolRoutes,
+        keeper: Keeper,
+        stack: ExitStack,
     ) -> None:
         self._network, self._namespace, self._directory, self._stack = settings.network, namespace, directory, stack
-        self._routes, self.link = routes, _link(directory)
+        self._routes, self._keeper, self.link = routes, keeper, _link(directory)
         self.groups = (place(settings.network, settings.zones, settings.node_name),)
 
     def network(self, node: str) -> Network:
         return self._network
 
     async def tend(self, informers: Informers) -> None:
-        await self._routes.follow(informers)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._routes.follow(informers))
+            group.create_task(self._keeper.follow())
 
     def dataplane(self, place: Place, owner: str) -> Nftables:
         with ExitStack() as opened:
@@ -103,12 +112,13 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             firewall = stack.enter_context(Netlink.open(Protocol.NETFILTER))
             stack.callback(border.remove, firewall, plan.link)
             border.lay(firewall, plan.link, _borders(settings))
+            keeper = Keeper(firewall, stack.enter_context(RulesetWatch.open()), plan.link, [*_borders(settings)])
             stack.callback(wiring.remove, machine, plan.link)
             pools = wiring.besides(machine, plan) if left else ()  # traffic there goes on until the pools are known
             wiring.lay(machine, namespace, wired((*settings.network.floating_ranges, *pools)))
             _look_for_firewalls(settings, namespace, plan, firewall)
             netns.remove_below(directory / PODS)
-        yield Namespaced(settings, namespace, directory, PoolRoutes(machine, namespace, wired), stack)
+        yield Namespaced(settings, namespace, directory, PoolRoutes(machine, namespace, wired), keeper, stack)
 
 
 @contextmanager

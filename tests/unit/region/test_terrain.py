@@ -11,6 +11,7 @@ import pytest
 
 from pierhead.errors import NotSupported
 from pierhead.forwarding.place import Place
+from pierhead.node.border import Keeper
 from pierhead.node.netns import NetworkNamespace
 from pierhead.region import lab, ranges
 from pierhead.region.lab import Lab
@@ -49,7 +50,7 @@ class Opening:
 def namespaced(directory: Path) -> Terrain:
     settings = Settings(directory, "127.0.0.1", 0, ranges.choose("namespace"))
     namespace = NetworkNamespace(directory / "node")
-    return Namespaced(settings, namespace, directory, Mock(spec=PoolRoutes), ExitStack())
+    return Namespaced(settings, namespace, directory, Mock(spec=PoolRoutes), Mock(spec=Keeper), ExitStack())
 
 
 def in_a_lab(directory: Path) -> Terrain:
