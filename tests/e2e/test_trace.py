@@ -29,6 +29,13 @@ ACCOUNTS = [
         ],
     ),
 ]
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 81), 5)
+except OSError as error:
+    print(type(error).__name__)
+"""
 UPLINK = "dropped at the uplink: cluster IPs and pods are reachable from within only"
 BEFORE = "it comes over the machine, whose own forwarding (net.ipv4.ip_forward) and firewall come first and are not looked at"
 
@@ -85,12 +92,34 @@ def test_the_way_from_a_pod_from_the_node_from_the_machine_and_from_outside(tmp_
 def test_of_an_address_that_nobody_has_in_a_pool_that_came_later_it_says_what_the_kernel_does(tmp_path: Path) -> None:
     with machine(tmp_path / "d") as here:
         address, nobodys = "10.98.0.4", "no Service has TCP port 80"
-        assert told(here, f"{address}:80")[-1] == f"goes on to {address}: {nobodys} there"
+        assert (
+            told(here, f"{address}:80")[-1]
+            == f"does not come to the nodes: {address} is none of the region's addresses"
+        )
         pool = {"apiVersion": "pierhead.dev/v1", "kind": "FloatingIPPool", "metadata": {"name": "more"}}
         here.apply(pool | {"spec": {"ranges": ["10.98.0.1-10.98.0.6"]}})
         eventually(lambda: here.ask(address, 80) == "ConnectionRefusedError", "a refusal")
         for origin in ("p", "node", "machine", "outside"):
             assert told(here, "--from", origin, f"{address}:80")[-1] == f"refused: {nobodys} of this address"
+
+
+@AS_ROOT
+def test_where_no_way_leads_it_says_what_the_kernel_does_with_it(tmp_path: Path) -> None:
+    with machine(tmp_path / "d") as here:
+        subprocess.run([*here.node, "ip", "route", "add", "unreachable", "203.0.113.0/24"], check=True)
+        for address, error, verdict in (
+            ("198.51.100.9", "OSError", "unreachable: the node has no route to 198.51.100.9"),
+            ("203.0.113.9", "OSError", "unreachable: the node has no route to 203.0.113.9"),
+            ("10.244.9.9", "OSError", "unreachable: no pod has the address 10.244.9.9"),
+            ("224.0.0.1", "OSError", "unreachable: TCP has no connection to a multicast address"),
+            ("127.0.0.1", "ConnectionRefusedError", "does not leave the node: 127.0.0.1 is the sender itself"),
+            ("0.0.0.0", "ConnectionRefusedError", "does not leave the node: 127.0.0.1 is the sender itself"),
+        ):
+            assert told(here, "--from", "node", f"{address}:81")[-1] == verdict
+            met = subprocess.run(
+                [*here.node, "python3", "-c", CONNECT, address], capture_output=True, text=True, check=True
+            )
+            assert met.stdout.strip() == error
 
 
 @AS_ROOT

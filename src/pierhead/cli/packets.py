@@ -27,6 +27,8 @@ EXAMPLE: Final = "write it like this: pierhead trace --from outside 10.96.0.5:80
 BROADCAST: Final = "255.255.255.255"
 STRANGERS: Final = ("192.0.2.1", "2001:db8::1")
 """Addresses of nobody (RFC 5737, RFC 3849), for a host outside that is not named."""
+SELF: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""What the kernel makes of a target that is no address: the host that asks."""
 OUTSIDE, MACHINE, HERE = "outside", "machine", "node"
 
 
@@ -196,6 +198,7 @@ def packet_of(seen: Seen, question: Question, sender: Sender) -> Packet:
         address, number = canonical(host.removeprefix("[").removesuffix("]")), _number(port)
     if not address:
         raise UsageError(f'"{host}" is no address and no Service', EXAMPLE)
+    address = SELF.get(address, address)
     version = ip_address(address).version
     source = next((found for found in sender.addresses if ip_address(found).version == version), "")
     if f"IPv{version}" not in seen.network.families:

@@ -10,7 +10,7 @@ import msgspec
 
 from pierhead.api import views
 from pierhead.api.network import Range
-from pierhead.cli.packets import Seen, Sender
+from pierhead.cli.packets import BROADCAST, Seen, Sender
 from pierhead.forwarding import nftcompare
 from pierhead.forwarding.assembly import Assembly
 from pierhead.forwarding.build import build
@@ -64,21 +64,24 @@ class Account(msgspec.Struct, frozen=True):
 
 def account(seen: Seen, sender: Sender, packet: Packet, place: Place, kernel: Kernel | None) -> Account:
     """``kernel``: None where a proxy in userspace carries the traffic."""
-    return _Telling(seen, sender, packet, place).told(kernel)
+    return _Telling(seen, sender, packet, place, kernel).told()
 
 
 class _Telling:
-    def __init__(self, seen: Seen, sender: Sender, packet: Packet, place: Place) -> None:
+    def __init__(self, seen: Seen, sender: Sender, packet: Packet, place: Place, kernel: Kernel | None) -> None:
         self._seen, self._sender, self._packet, self._place = seen, sender, packet, place
+        self._kernel = kernel
         self._table, self._refusals = _wanted(seen, place)
         self._said = trace(self._table, packet, place)
 
-    def told(self, kernel: Kernel | None) -> Account:
-        packet = self._packet
+    def told(self) -> Account:
+        packet, kernel = self._packet, self._kernel
         here = f" ({packet.source})" if packet.source not in self._sender.name else ""
         lines = [f"{packet.protocol} from {self._sender.name}{here} to {_socket(packet.address, packet.port)}"]
         lines += ["what the Services ask for:", *_indented([*self._said.why, *self._behind()])]
-        if kernel is None:
+        if short := self._short():
+            found = Account([short])
+        elif kernel is None:
             found = self._in_userspace()
         else:
             lines += self._before()
@@ -105,6 +108,37 @@ class _Telling:
                 else "it has no selector, and nobody wrote endpoints for it"
             )
         yield from (found.message for found in self._refusals if found.service == name)
+
+    # -- that never comes to a node
+
+    def _short(self) -> str:
+        """What becomes of a packet that is no matter of Services and meets no rule of theirs; empty: it may meet some."""
+        packet = self._packet
+        address = ip_address(packet.address)
+        if self._said.verdict != "pass" or self._is_ours(address):
+            return ""
+        if address.is_multicast or packet.address == BROADCAST:
+            what = "multicast" if address.is_multicast else "broadcast"
+            if packet.protocol == "TCP":
+                return f"unreachable: TCP has no connection to a {what} address"
+            return f"goes no further than the sender's own link: {packet.address} is a {what} address, and no Service's"
+        if self._kernel and address.is_loopback:
+            return f"does not leave {self._sender.name}: {packet.address} is the sender itself"
+        if self._kernel and self._sender.link == UPLINK:
+            return f"does not come to the nodes: {packet.address} is none of the region's addresses"
+        return ""
+
+    def _is_ours(self, address: Address) -> bool:
+        """Whether packets to it are led to the nodes."""
+        text, network = str(address), self._place.network
+        return (
+            text in network.node_addresses
+            or any(address in found for found in network.pod_ranges)
+            or any(text == frontend.address for frontend in self._table.rules)
+            or self._seen.is_floating(address)
+            or self._seen.pod_at(text) is not None
+            or self._seen.node_at(text) is not None
+        )
 
     # -- carried by a proxy in userspace
 
@@ -231,13 +265,27 @@ class _Telling:
         return f"goes to {' or '.join(self._named(*end) for end in every[:SHOWN])}{more}"
 
     def _passes(self, address: str) -> str:
+        if why := self._unreachable(ip_address(address)):
+            return why
         if self._seen.pod_at(address):
             return f"goes to {self._named(address, self._packet.port)} itself: no Service is involved"
         if address in self._place.network.node_addresses:
             return f"is for the node itself: no Service has {self._packet.protocol} port {self._packet.port} there"
         if node := self._seen.node_at(address):
             return f"goes on to node {node.metadata.name}, and meets the rules there"
-        return f"goes on to {address}: no Service has {self._packet.protocol} port {self._packet.port} there"
+        unsure = ", if the node has a route there" if self._kernel and self._kernel.ways is None else ""
+        return f"goes on to {address}{unsure}: no Service has {self._packet.protocol} port {self._packet.port} there"
+
+    def _unreachable(self, address: Address) -> str:
+        """Why the node can send nothing there; empty: it can, or it is not known."""
+        kernel, network = self._kernel, self._place.network
+        if kernel is None or str(address) in network.node_addresses:
+            return ""
+        if any(address in found for found in network.pod_ranges):
+            return "" if self._seen.pod_at(str(address)) else f"unreachable: no pod has the address {address}"
+        if kernel.ways is None or any(address in way for way in kernel.ways if way.version == address.version):
+            return ""
+        return f"unreachable: the node has no route to {address}"
 
     def _named(self, address: str, port: int) -> str:
         pod = self._seen.pod_at(address)

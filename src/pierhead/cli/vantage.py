@@ -32,6 +32,10 @@ ELSEWHERE = (errno.ENOENT, errno.EINVAL)
 """There is no such file, or it keeps no namespace for those who see other mounts."""
 
 
+DEAD = (routes.RouteKind.BLACKHOLE, routes.RouteKind.UNREACHABLE, routes.RouteKind.PROHIBIT)
+"""Routes that lead nowhere."""
+
+
 class Vantage(msgspec.Struct, frozen=True):
     ground: Ground
     """Of the rules that the node is to have."""
@@ -74,7 +78,7 @@ def _vantage(seen: Seen, place: Place, version: int, data_dir: Path) -> Vantage:
 def _ways(netlink: Netlink, version: int) -> Iterator[Range]:
     """What the node has a route to."""
     for route in map(routes.read_route, netlink.request(routes.dump_routes(version))):
-        if route is not None:
+        if route is not None and route.kind not in DEAD:
             yield route.destination
 
 

@@ -107,6 +107,7 @@ def test_where_a_region_has_no_machine_of_its_own_it_is_the_node() -> None:
     ("target", "protocol", "address", "port"),
     [
         ("10.1.2.3:80", "TCP", "10.1.2.3", 80),
+        ("0.0.0.0:80", "TCP", "127.0.0.1", 80),
         ("svc/web:8080", "TCP", cluster_ip(), 8080),
         ("service/default/web:http", "TCP", cluster_ip(), 8080),
         ("svc/web:dns", "UDP", cluster_ip(), 53),

@@ -26,6 +26,7 @@ NETWORKED = replace(NETWORK, machine_address=MACHINE)
 UPLINKED = replace(GROUND, uplinks=("up0",), peers=(ip_network(MACHINE),), sole=True)
 WEB = service(type="LoadBalancer", ingress=[VIP], selector={"app": "web"}, loadBalancerSourceRanges=["198.51.100.0/24"])
 PODS = [a_pod("p", pod(1)), a_pod("q", pod(2))]
+ANYWHERE = (ip_network("0.0.0.0/0"),)
 BOTH = slice_of("web", endpoint(1), endpoint(2))
 
 
@@ -55,7 +56,7 @@ def told(origin: str, target: str, found: Seen, held: Told | None) -> Account:
 
 def of(origin: str, target: str, *objects: Any) -> Account:
     """Where the kernel holds what it should."""
-    return told(origin, target, seen(*objects), Told(UPLINKED, kernel(*objects).rules))
+    return told(origin, target, seen(*objects), Told(UPLINKED, kernel(*objects).rules, ways=ANYWHERE))
 
 
 GOES = f"goes to pod default/p {pod(1)}:9376 or pod default/q {pod(2)}:9376"
@@ -101,9 +102,47 @@ def test_an_address_that_nobody_has_ends_here_where_a_pool_holds_it(
     ranges: tuple[str, ...], address: str, verdict: str
 ) -> None:
     pools = replace(seen(WEB, BOTH), pools=[a_pool(VIP), a_pool(*ranges)])
+    beyond = f"does not come to the nodes: {address} is none of the region's addresses"
     for origin in ("p", "outside"):
-        found = told(origin, f"{address}:80", pools, Told(UPLINKED, kernel(WEB, BOTH).rules))
+        if origin == "outside" and verdict.startswith("goes on"):
+            verdict = beyond
+        found = told(origin, f"{address}:80", pools, Told(UPLINKED, kernel(WEB, BOTH).rules, ways=ANYWHERE))
         assert (found.lines[-1], found.differs) == (verdict, "")
+
+
+@pytest.mark.parametrize(
+    ("origin", "target", "verdict"),
+    [
+        ("p", "8.8.8.8:80", "unreachable: the node has no route to 8.8.8.8"),
+        ("node", "8.8.8.8:80", "unreachable: the node has no route to 8.8.8.8"),
+        ("machine", "8.8.8.8:80", "does not come to the nodes: 8.8.8.8 is none of the region's addresses"),
+        ("outside", "8.8.8.8:80", "does not come to the nodes: 8.8.8.8 is none of the region's addresses"),
+        ("p", f"{pod(77)}:80", f"unreachable: no pod has the address {pod(77)}"),
+        ("p", "127.0.0.1:80", "does not leave pod default/p: 127.0.0.1 is the sender itself"),
+        ("outside", "127.0.0.1:80", "does not leave a host outside: 127.0.0.1 is the sender itself"),
+        ("node", "0.0.0.0:80", "does not leave the node: 127.0.0.1 is the sender itself"),
+        ("p", "224.0.0.1:80", "unreachable: TCP has no connection to a multicast address"),
+        ("p", "255.255.255.255:80", "unreachable: TCP has no connection to a broadcast address"),
+        ("p", "203.0.113.9:80", "goes on to 203.0.113.9: no Service has TCP port 80 there"),
+    ],
+)
+def test_where_no_way_leads_nothing_goes_on(origin: str, target: str, verdict: str) -> None:
+    ways = tuple(map(ip_network, ("203.0.113.0/24", "127.67.0.0/16")))
+    found = told(origin, target, seen(WEB, BOTH), Told(UPLINKED, kernel(WEB, BOTH).rules, ways=ways))
+    assert (found.lines[-1], found.differs) == (verdict, "")
+
+
+def test_a_datagram_to_a_group_stays_on_the_senders_link() -> None:
+    found, question = seen(WEB, BOTH), Question("p", "224.0.0.1:80", "default", "UDP")
+    sender = sender_of(found, question)
+    packet = packet_of(found, question, sender)
+    lines = account(found, sender, packet, place_of(found, sender, packet), Told(UPLINKED)).lines
+    assert lines[-1] == "goes no further than the sender's own link: 224.0.0.1 is a multicast address, and no Service's"
+
+
+def test_whether_there_is_a_route_is_left_open_where_it_is_not_known() -> None:
+    found = told("p", "8.8.8.8:80", seen(WEB, BOTH), Told(UPLINKED, unread="only root may"))
+    assert found.lines[-1] == "goes on to 8.8.8.8, if the node has a route there: no Service has TCP port 80 there"
 
 
 BEFORE = "it comes over the machine, whose own forwarding (net.ipv4.ip_forward) and firewall come first and are not looked at"
@@ -232,6 +271,11 @@ def test_in_loopback_mode_there_is_no_table_to_read() -> None:
     found = carried("p", "svc/web:http", WEB, BOTH)
     assert "no rules of the kernel are read: in loopback mode a proxy in userspace carries the traffic" in found.lines
     assert found.lines[-1] == GOES
+
+
+def test_in_loopback_mode_too_nothing_goes_on_to_a_group() -> None:
+    verdict = "unreachable: TCP has no connection to a multicast address"
+    assert carried("p", "224.0.0.1:80", WEB, BOTH).lines[-1] == verdict
 
 
 def test_a_proxy_in_userspace_cannot_be_silent() -> None:
