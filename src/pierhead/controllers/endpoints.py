@@ -8,7 +8,7 @@ from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
-from pierhead.controllers.loop import Loop, accepting, is_ending, split
+from pierhead.controllers.loop import OVERTAKEN, Loop, accepting, is_ending, split
 from pierhead.controllers.selection import Selection
 from pierhead.core import backing, endpoints
 from pierhead.errors import ApiError
@@ -53,7 +53,7 @@ class EndpointsObjects(Loop):
         try:
             stored = await (self._client.update if current else self._client.create)(ENDPOINTS, body)
         except ApiError as error:
-            if error.code != 409 and not is_ending(error):
+            if error.code not in OVERTAKEN and not is_ending(error):
                 self._failed(service, current, error)
             raise
         self._times[key] = times

@@ -8,7 +8,7 @@ from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
-from pierhead.controllers.loop import Loop, is_ending, split
+from pierhead.controllers.loop import OVERTAKEN, Loop, is_ending, split
 from pierhead.controllers.selection import Selection
 from pierhead.controllers.slicewriter import SliceWriter
 from pierhead.core import backing, slices, topology, zones
@@ -56,7 +56,7 @@ class EndpointSlices(Loop):
         try:
             await self._writer.write(found.plan, trigger=time)
         except ApiError as error:
-            if error.code != 409 and not is_ending(error):
+            if error.code not in OVERTAKEN and not is_ending(error):
                 self._failed(service, error)
             raise
         self._times[key] = times

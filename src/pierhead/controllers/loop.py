@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from pierhead.client.workqueue import WorkQueue
 from pierhead.errors import ApiError
 
+OVERTAKEN = (404, 409)
+"""What a write is answered whose object was deleted or changed meanwhile: the next look knows, and nobody else has to."""
+
 
 class Loop:
     """A queue of keys, and what to do for one."""
