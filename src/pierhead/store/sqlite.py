@@ -7,6 +7,7 @@ is always decided against published state only, and a failed one takes nothing e
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from pierhead.store import Durations, Operation, Precondition, Stamp, Statistics
 from pierhead.store.ledger import Ledger
 from pierhead.store.log import Batch, Log
 from pierhead.store.published import Published
+
+log = logging.getLogger(__name__)
 
 _MOST_COMMITS = 512
 """In a batch. It bounds how long a publication may hold the loop."""
@@ -64,6 +67,7 @@ class SqliteStore(Published):
         self._loop = asyncio.get_running_loop()
         self._commits: deque[_Commit] = deque()
         self._compactions: deque[_Compaction] = deque()
+        self._failing = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -150,9 +154,18 @@ class SqliteStore(Published):
     def _end(self, turn: _Turn, batch: Batch, written: asyncio.Future[float]) -> None:
         if (error := written.exception()) is not None:
             self._ledger.discard()
+            if not self._failing:  # once: every write of every client fails from now on
+                log.error(
+                    "%s: see to that disk (is it full?); until it can be written, changes are refused and the rest goes on",
+                    error,
+                )
+            self._failing = True
             turn.outcomes = [(answer, StoreFailed(str(error))) for answer, _ in turn.outcomes]
             self._answer(turn)
             return
+        if self._failing:
+            log.warning("the store can be written again")
+        self._failing = False
         self._count(batch, written.result())
         try:
             self._ledger.publish()

@@ -127,6 +127,28 @@ def test_a_failed_batch_publishes_nothing_and_the_next_one_goes_on(reopened: Reo
     asyncio.run(scenario())
 
 
+def test_a_disk_that_is_full_is_said_once_and_so_is_that_it_has_room_again(
+    reopened: Reopened, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with reopened() as store:
+            await store.commit([Put("a", b"#")])
+            with full(tmp_path / "store.db-wal"):
+                for _ in range(3):
+                    with pytest.raises(StoreFailed):
+                        await store.commit([Put("b", b"x" * 9000)])
+            await store.commit([Put("c", b"#")])
+            await store.commit([Put("d", b"#")])
+
+    asyncio.run(scenario())
+    said, again = (one.getMessage() for one in caplog.records if one.name.startswith("pierhead"))
+    assert said.startswith(f"cannot write to {tmp_path}/store.db: ")
+    assert said.endswith(
+        ": see to that disk (is it full?); until it can be written, changes are refused and the rest goes on"
+    )
+    assert again == "the store can be written again"
+
+
 def test_a_failed_compaction_forgets_nothing(reopened: Reopened, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with reopened() as store:
