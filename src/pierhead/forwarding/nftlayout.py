@@ -175,7 +175,6 @@ class Layout:
                 Chain(table, "in", Base(plain, Hook.INPUT, 0)),
                 Chain(table, "forward", Base(plain, Hook.FORWARD, 0)),
                 Chain(table, "out", Base(plain, Hook.OUTPUT, 0)),
-                Chain(table, "learn-post", Base(plain, Hook.POSTROUTING, 99)),
                 Chain(table, "hide", Base(nat, Hook.POSTROUTING, 100)),
                 Chain(table, "clear", Base(plain, Hook.POSTROUTING, 101)),
             )
@@ -295,31 +294,29 @@ class Layout:
     def _verdicts(self) -> Iterator[tuple[str, tuple[Expression, ...]]]:
         refuse = x.reject(x.PORT_UNREACHABLE_IP6 if self.ground.six else x.PORT_UNREACHABLE_IP)
         marked = (x.MARK.into(), mask(TERMS_MASK))
-        yield "verdicts", (*judged(), x.verdict(x.RETURN))
         yield "verdicts", (*marked, x.cmp(mark(REFUSE << TERMS_SHIFT)), refuse)
         yield "verdicts", (*marked, x.cmp(mark(DROP << TERMS_SHIFT)), x.verdict(x.DROP))
-        yield "verdicts", (*translated(), x.verdict(x.RETURN))
+        yield "verdicts", (*translated(), x.verdict(x.goto("learn")))
         yield "verdicts", (self.daddr.into(), x.lookup(self.cluster_ips), refuse)
         for found in self.ground.services:
             yield "verdicts", (*within(self.daddr, found), x.verdict(x.DROP))
-        # A verdict on the way out would be an error of the sender's call: at the node's own addresses it comes on the way in.
-        yield "out", (self.daddr.into(), x.lookup(self.nodes), x.verdict(x.RETURN))
+        for chain in ("in", "forward", "out"):
+            yield chain, (*judged(), x.verdict(x.RETURN))
+        # A verdict on the way out would be an error of the sender's call: at the node's own addresses it comes on the way in, where no
+        # packet has a mark any more.
+        yield "out", (self.daddr.into(), x.lookup(self.nodes), x.verdict(x.goto("learn")))
         for chain in ("in", "forward", "out"):
             yield chain, (x.verdict(x.jump("verdicts")),)
         if self.ground.sole:
             untranslated = (x.ct(Ct.STATUS).into(), mask(Status.DNAT), x.cmp(mark(0)))
-            fresh = (x.ct(Ct.STATE).into(), x.bitwise(JUDGED), x.cmp(mark(0)))
             ordinary = [
                 part for found in EVERYBODYS[self.ground.six] for part in within(self.daddr, found, Compare.NOT_EQUAL)
             ]
             others = (self.daddr.into(), x.lookup(self.nodes, inverse=True))
-            yield "in", (*fresh, *untranslated, *ordinary, *others, refuse)
+            yield "in", (*untranslated, *ordinary, *others, refuse)
 
     def _learn(self) -> Iterator[tuple[str, tuple[Expression, ...]]]:
-        for chain in ("in", "learn-post"):
-            yield chain, (x.verdict(x.jump("learn")),)
         yield "learn", (*unmarked(), x.verdict(x.RETURN))
-        yield "learn", (*judged(), x.verdict(x.RETURN))
         address = x.register(1)
         port = 5 if self.ground.six else 2
         key = (x.MARK.into(), mask(ID_MASK), self.daddr.into(address), x.DPORT.into(x.register(port)))
