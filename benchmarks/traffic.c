@@ -9,7 +9,8 @@
  *       connect   one connection after the other, nothing sent
  * -p MICROSECONDS pauses each time that clients were served, so that a long run leaves the machine to others.
  * ask prints one JSON object: done, failures, seconds, and p50, p99 and the longest of all requests (connect: of connect(2)) in
- * microseconds. Who has waited for a second when it ends has failed. SIGTERM ends it early, once REQUESTS are done.
+ * microseconds. Who has waited for a second when it ends has failed. SIGTERM ends it early, once REQUESTS are done. Why a request failed
+ * it says on stderr, of the first ten.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -99,10 +100,14 @@ static void serve(void) {
     }
 }
 
+static void fail(struct client *who, const char *why) {
+    if (++failures <= 10) fprintf(stderr, "traffic: %s, %.3f s after it began\n", why, (now() - who->since) / 1e6);
+}
+
 static void finish(struct client *who, int good) {
     float spent = now() - who->since;
     if (good) done++;
-    else failures++;
+    else fail(who, errno ? strerror(errno) : "ended before an answer");
     if (good && sampled < SAMPLES) took[sampled++] = spent;
     if (good && spent > longest) longest = spent;
 }
@@ -140,15 +145,16 @@ static void ask(int kind, int fresh, int clients, double until) {
                 send(who->fd, request, sizeof request - 1, 0);
                 continue;
             }
+            errno = 0;
             int good = recv(who->fd, got, sizeof got, 0) > 0;
             finish(who, good), again(poll, who, kind, fresh || (!good && kind == SOCK_STREAM));
         }
         for (int i = 0; kind == SOCK_DGRAM && i < clients; i++)
-            if (now() - all[i].since > RESEND_US) finish(&all[i], 0), again(poll, &all[i], kind, 0);
+            if (now() - all[i].since > RESEND_US) errno = ETIMEDOUT, finish(&all[i], 0), again(poll, &all[i], kind, 0);
         if (pause_us) usleep(pause_us);
     }
     for (int i = 0; i < clients; i++)
-        if (now() - all[i].since > PATIENCE_US) failures++;
+        if (now() - all[i].since > PATIENCE_US) fail(&all[i], all[i].connected ? "no answer" : "no connection");
 }
 
 static void connect_only(double until) {
