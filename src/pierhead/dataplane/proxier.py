@@ -34,6 +34,8 @@ QUIET_SECONDS = 60.0
 RETRY_SECONDS = 2.0
 """How often refused frontends are tried again when nothing else happens: whoever held a port, or a limit, does not tell us."""
 
+NOT_UNDERSTOOD = "something in it or in its EndpointSlices is more than this proxy understands: its log says what"
+
 
 class Proxier:
     """One proxy. It watches both kinds unfiltered and leaves out in ``build`` what is not its own, so that what it reports as
@@ -163,7 +165,13 @@ class Proxier:
 
     def _build(self, name: ServiceName) -> Part:
         service = self._services.get(name.name, name.namespace)
-        return NOTHING if service is None else build(service, self._by_service[str(name)], self._place)
+        if service is None:
+            return NOTHING
+        try:
+            return build(service, self._by_service[str(name)], self._place)
+        except Exception as error:  # what is wrong with one Service is not the end of the others
+            log.warning("Service %s cannot be served: %s", name, error, exc_info=error)
+            return Part(refusals=(Refusal(name, "", "", 0, "NotUnderstood", NOT_UNDERSTOOD),))
 
     def _tell(self, refusals: Sequence[Refusal]) -> None:
         """One Event for each refusal that is new since the last sync."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -13,6 +13,7 @@ from pierhead.core.backing import HEADLESS_LABEL
 from pierhead.forwarding.place import Place
 from pierhead.forwarding.table import Endpoint, Refusal, ServiceName, canonical, family_of, parsed
 
+LAST_PORT: Final = 65535
 PortName: TypeAlias = tuple[str, str]
 """Name and protocol: what joins a port of a Service and a port of a slice."""
 
@@ -42,7 +43,7 @@ def _programmable(
         if found.address_type == "FQDN" or HEADLESS_LABEL in found.metadata.labels:
             continue
         for port in found.ports or ():
-            if port.name is None or not port.port:
+            if port.name is None or port.port is None:
                 continue
             for endpoint in found.endpoints or ():
                 if endpoint.addresses:
@@ -60,6 +61,8 @@ def by_port(
         address = canonical(given)
         if not address or family_of(address) != family:
             why = f"{given} is no {family} address"
+        elif not 0 < number <= LAST_PORT:  # the API asks no more of it than to be a number
+            why = f"{number} is no port of {given}: ports are 1 to {LAST_PORT}"
         else:
             why = place.forbids(service, parsed(address), number)
         if why:

@@ -203,6 +203,13 @@ def test_an_endpoint_that_may_not_be_served_is_named() -> None:
     assert "  169.254.169.254 is a link-local, multicast or unspecified address" in lines
 
 
+@pytest.mark.parametrize("number", [-1, 0, 65536])
+def test_an_endpoint_whose_port_is_none_is_named(number: int) -> None:
+    ports = [{"name": "http", "protocol": "TCP", "port": number}]
+    lines = of("p", "svc/web:http", service(), slice_of("web", endpoint(1), ports=ports)).lines
+    assert f"  {number} is no port of {pod(1)}: ports are 1 to 65535" in lines
+
+
 def test_what_differs_is_named_with_what_was_wanted() -> None:
     held = kernel(WEB, BOTH)
     held.rules.sets["frontends"].elements.clear()

@@ -15,6 +15,7 @@ from forwarded import HERE, cluster_ip, endpoint, pod, to_tree, zones
 from pierhead.api import Tree
 from pierhead.api.codec import stamp
 from pierhead.api.kinds import ENDPOINT_SLICE, EVENT, NAMESPACE, NODE, PROXY_STATUS, SERVICE
+from pierhead.api.views import Service
 from pierhead.apiserver.application import ApiServer
 from pierhead.apiserver.auth import ADMIN, node_identity
 from pierhead.client.client import Client
@@ -99,6 +100,16 @@ class Failing(Memory):
         self.tried.append(asyncio.get_running_loop().time())
         if len(self.tried) <= 8:
             raise OSError("the kernel says no")
+        return await super().commit(changes)
+
+
+class Wrong(Memory):
+    """The first commit fails for a reason that no data plane says it has."""
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Refusal]:
+        if not self.commits:
+            self.commits.append(())
+            raise ZeroDivisionError("a bug")
         return await super().commit(changes)
 
 
@@ -230,22 +241,67 @@ def test_what_nobody_foresaw_ends_no_region_and_loses_no_change(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "FIRST_DELAY", 0.001)
-    wrong = [ZeroDivisionError("a bug")]
 
-    def once_wrong(*given: Any) -> Part:
-        if wrong:
-            raise wrong.pop()
-        return build(*given)
+    async def scenario() -> None:
+        stage = Stage(Wrong(HERE))
+        async with asyncio.timeout(20), stage.at_work():
+            await stage.service()
+            await until(lambda: _holds(stage.dataplane, FRONTEND))
+            (told,) = [found for found in caplog.records if "programming failed" in found.getMessage()]
+            assert told.exc_info is not None
+            assert told.exc_info[0] is ZeroDivisionError
+
+    asyncio.run(scenario())
+
+
+def test_a_service_that_nobody_understands_is_refused_and_the_others_are_served(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def sometimes_wrong(found: Service, *given: Any) -> Part:
+        if found.metadata.name == "odd":
+            raise ZeroDivisionError("a bug")
+        return build(found, *given)
+
+    async def before(stage: Stage) -> None:
+        odd = WEB | {"metadata": {"namespace": "default", "name": "odd"}}
+        await stage.admin.create(SERVICE, odd | {"spec": {"ports": [{"port": 8080}]}})
+        await stage.service()
 
     async def scene(stage: Stage) -> None:
-        await stage.service()
         await until(lambda: _holds(stage.dataplane, FRONTEND))
-        assert not wrong
-        (told,) = [found for found in caplog.records if "programming failed" in found.getMessage()]
+        await until(stage.reported)
+        (refusal,) = (await stage.status())["refusals"]
+        assert (refusal["name"], refusal["reason"]) == ("odd", "NotUnderstood")
+        (told,) = [found for found in caplog.records if "default/odd cannot be served" in found.getMessage()]
         assert told.exc_info is not None
-        assert told.exc_info[0] is ZeroDivisionError
+        assert len(stage.dataplane.commits) == 1
 
-    monkeypatch.setattr(module, "build", once_wrong)
+    monkeypatch.setattr(module, "build", sometimes_wrong)
+    play(scene, before=before)
+
+
+@pytest.mark.parametrize("number", [-1, 0, 70000])
+def test_an_endpoint_whose_port_is_none_is_said_in_an_event_and_the_others_are_served(number: int) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.service()
+        await stage.slice(endpoint(1))
+        odd = to_tree("web", "web-2", endpoint(2))
+        odd["ports"] = [{"name": "http", "protocol": "TCP", "port": number}]
+        await stage.admin.create(ENDPOINT_SLICE, odd)
+
+        async def said() -> bool:
+            found = (await stage.admin.list(EVENT, "default")).items
+            return [(one["reason"], one["message"]) for one in found] == [
+                ("EndpointNotAllowed", f"{number} is no port of {pod(2)}: ports are 1 to 65535")
+            ]
+
+        async def reported() -> bool:
+            return [found.get("port", 0) for found in (await stage.status()).get("refusals", ())] == [number]
+
+        await until(said)
+        await until(reported)
+        assert await stage.endpoints() == {pod(1)}
+
     play(scene)
 
 

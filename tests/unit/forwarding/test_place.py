@@ -78,3 +78,21 @@ def test_an_endpoint_that_is_of_another_family_than_its_slice_is_refused(given: 
     part = build(service(), [slice_of("web", endpoint(1), endpoint(2, addresses=[given]))], HERE)
     assert [found.address for backends in part.table.backends.values() for found in backends.cluster] == [pod(1)]
     assert [(found.address, found.message) for found in part.refusals] == [(given, f"{given} is no IPv4 address")]
+
+
+@pytest.mark.parametrize("number", [-(1 << 31), -1, 0, 65536, 70000, (1 << 31) - 1])
+def test_an_endpoint_whose_port_is_none_is_refused_and_the_others_are_served(number: int) -> None:
+    ports = [{"name": "http", "protocol": "TCP", "port": number}]
+    part = build(service(), [slice_of("web", endpoint(1)), slice_of("web", endpoint(2), ports=ports)], HERE)
+    assert [found.address for backends in part.table.backends.values() for found in backends.cluster] == [pod(1)]
+    text = f"{number} is no port of {pod(2)}: ports are 1 to 65535"
+    assert [(found.port, found.reason, found.message) for found in part.refusals] == [
+        (number, "EndpointNotAllowed", text)
+    ]
+
+
+@pytest.mark.parametrize("number", [1, 65535])
+def test_the_first_and_the_last_port_are_ports(number: int) -> None:
+    ports = [{"name": "http", "protocol": "TCP", "port": number}]
+    part = build(service(), [slice_of("web", endpoint(1), ports=ports)], HERE)
+    assert [found.port for backends in part.table.backends.values() for found in backends.cluster] == [number]
