@@ -206,6 +206,21 @@ def test_a_firewall_between_pods_and_the_world_is_named_with_the_line_to_type(tm
 
 
 @AS_ROOT
+def test_tables_of_the_machine_that_no_packet_of_ours_meets_are_nobodys_business(tmp_path: Path) -> None:
+    with network_namespace(mapped=False) as enter:
+        subprocess.run([*enter, "sh", "-c", FORWARD], check=True)
+        nft(enter, "table netdev x { chain c { type filter hook ingress device lo priority 0; policy accept; }; }")
+        nft(enter, "table inet y { chain c { type filter hook ingress device lo priority 0; policy accept; }; }")
+        before = seen(enter)
+        with running(tmp_path / "d", *OPTIONS, enter=enter) as region:
+            assert not [line for line in region.lines if "what " in line]
+            here = with_a_pod(region, enter)
+            address = region.kubectl("get", "pod", "p", "-o", "jsonpath={.status.podIP}")
+            eventually(lambda: here.ask(address, 9376).startswith("p"), "the machine reaches the pod")
+        assert seen(enter) == before
+
+
+@AS_ROOT
 @pytest.mark.parametrize(
     ("which", "told"), [("", ["lost, and no firewall is seen that drops it: nft list ruleset"]), ("numgen inc mod 2 == 0", [])],
     ids=["each", "every other"],

@@ -18,14 +18,19 @@ from dataplanes import Object, names, to
 from forwarded import NODE, VIP, cluster_ip, endpoint, pod, service, slice_of, table_of
 from inkernel import InKernel, in_kernel
 from namespaces import Namespace
+from pierhead.dataplane import trial
 from pierhead.dataplane.netlink import Connection, Netlink
 from pierhead.dataplane.nftables import Nftables
 from pierhead.dataplane.ruleset_watch import RulesetWatch
 from pierhead.forwarding.diff import whole
-from pierhead.forwarding.nftlayout import Ground
+from pierhead.forwarding.nftlayout import Ground, Layout
 from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable, Frontend, PortKey, Rule, ServiceName
 from pierhead.wire.netlink import Message
 from pierhead.wire.nftables import Family
+
+SIX = Ground(
+    Family.IP6, "uid", ("fd00::1",), (ip_network("fd00:10:96::/112"),), (ip_network("fd00:10:244::/64"),), ("up0",)
+)
 
 TCP, UDP = to(cluster_ip()), to(cluster_ip(), protocol="UDP")
 DNS = [{"name": "dns", "port": 8080, "protocol": "UDP"}]
@@ -182,6 +187,15 @@ def test_another_regions_table_is_left_alone(namespace: Namespace) -> None:
         assert await world.outcomes(TCP) == names(11)
 
     play(namespace, scenario)
+
+
+@pytest.mark.parametrize("ground", [replace(GROUND, uplinks=("up0",)), SIX], ids=["IPv4", "IPv6"])
+def test_a_table_is_founded_after_all_that_it_may_need_was_tried(namespace: Namespace, ground: Ground) -> None:
+    with namespace.open() as kernel:
+        trial.undergo(kernel, Layout(ground))
+        assert namespace.nft("list", "tables") == ""
+        Nftables([ground], kernel).found()
+    assert "sticky" not in namespace.nft("list", "table", ground.family.name.lower(), "pierhead")
 
 
 def test_a_set_that_is_full_becomes_a_larger_one(namespace: Namespace) -> None:

@@ -18,7 +18,7 @@ from pierhead.wire.listing import (
     read_chain,
     read_generation,
     read_set,
-    read_table,
+    read_tables,
 )
 from pierhead.wire.netlink import Message
 from pierhead.wire.nftables import Chain, Family, Set, Table
@@ -54,7 +54,7 @@ def neighbours(netlink: Netlink, table: Table) -> list[Chain]:
 
 def _read(netlink: Netlink, table: Table, without: Collection[str]) -> Ruleset | None:
     """Raises: ObjectMissing."""
-    there = next((one for one in map(read_table, netlink.request(dump_tables())) if _named(one) == _named(table)), None)
+    there = next((one for one in read_tables(netlink.request(dump_tables())) if _named(one) == _named(table)), None)
     if there is None:
         return None
     found = Ruleset(there)

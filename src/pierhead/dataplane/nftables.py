@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from pierhead.dataplane import conntrack
+from pierhead.dataplane import conntrack, trial
 from pierhead.dataplane.dataplane import Stranger
 from pierhead.dataplane.heap import give_back
 from pierhead.dataplane.netlink import Netlink
@@ -34,7 +34,7 @@ from pierhead.wire.listing import (
     read_elements,
     read_generation,
     read_set,
-    read_table,
+    read_tables,
 )
 from pierhead.wire.netlink import Flag, Message
 from pierhead.wire.nftables import Chain, Family, Kind, Set, Table, add, delete, delete_elements, flush
@@ -76,12 +76,14 @@ class Nftables:
 
         Raises:
             ObjectExists: a table of this name is not ours.
-            KernelError: the kernel lacks something that the rules need.
+            NotSupported: the kernel lacks something that the rules need or may need one day.
+            KernelError: another refusal.
         """
         held = self._held()
         messages: list[Message] = []
         for layout in (compiler.layout for compiler in self._compilers):
             if (table := held.get(layout.ground.family)) is None:
+                trial.undergo(self._netlink, layout)
                 messages += layout.skeleton()
             else:
                 _check_owner(table, layout.ground.owner)
@@ -343,7 +345,7 @@ class Nftables:
 
     def _held(self) -> dict[Family, Table]:
         """Tables of our name."""
-        return {table.family: table for table in map(read_table, self._ask_all(dump_tables())) if table.name == NAME}
+        return {table.family: table for table in read_tables(self._ask_all(dump_tables())) if table.name == NAME}
 
     def _ask(self) -> int:
         return read_generation(self._netlink.request(ask_generation())[0]).number

@@ -25,7 +25,7 @@ from pierhead.errors import KernelError
 from pierhead.forwarding.nftlayout import judged, within
 from pierhead.wire import expressions as x
 from pierhead.wire.expressions import Compare, Expression, Meta
-from pierhead.wire.listing import dump_tables, read_table
+from pierhead.wire.listing import dump_tables, read_tables
 from pierhead.wire.netlink import Message
 from pierhead.wire.nftables import Base, Chain, Family, Hook, Rule, Table, add, delete
 from pierhead.wire.routes import IP
@@ -105,7 +105,7 @@ class Keeper:
 
 
 def _gone(machine: Netlink, link: str) -> Iterator[Message]:
-    held = map(read_table, machine.request(dump_tables()))
+    held = read_tables(machine.request(dump_tables()))
     return (delete(table) for table in held if table.name == link)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from pierhead.dataplane.netlink import Netlink
 from pierhead.node.wiring import Wiring
-from pierhead.wire.listing import dump_chains, dump_rules, dump_tables, read_chain, read_table
+from pierhead.wire.listing import dump_chains, dump_rules, dump_tables, read_chain, read_tables
 from pierhead.wire.nftables import Chain, Family, Hook, Table
 
 FIREWALLD: Final = "firewalld"
@@ -28,7 +28,7 @@ def shut(machine: Netlink, hook: Hook, wiring: Wiring) -> Iterator[str]:
         KernelError: it may not be asked.
     """
     families = {Family.INET, *(Family.IP6 if side.node.version == 6 else Family.IP for side in wiring.sides)}
-    for table in map(read_table, machine.request(dump_tables())):
+    for table in read_tables(machine.request(dump_tables())):
         if table.family in families and table.name != wiring.link:
             chains = [
                 found

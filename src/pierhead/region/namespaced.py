@@ -116,7 +116,10 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             stack.callback(wiring.remove, machine, plan.link)
             pools = wiring.besides(machine, plan) if left else ()  # traffic there goes on until the pools are known
             wiring.lay(machine, namespace, wired((*settings.network.floating_ranges, *pools)))
-            _look_for_firewalls(settings, namespace, plan, firewall)
+            try:
+                _look_for_firewalls(settings, namespace, plan, firewall)
+            except KernelError as error:  # a hint that is not to be had keeps nobody from starting
+                log.warning("whether a firewall of this machine is in the way cannot be told: %s", error)
             netns.remove_below(directory / PODS)
         yield Namespaced(settings, namespace, directory, PoolRoutes(machine, namespace, wired), keeper, stack)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -12,6 +12,8 @@ from pierhead.wire.expressions import Verdict
 from pierhead.wire.instructions import Instruction, read, read_data
 from pierhead.wire.netlink import Flag, Message, attributes, each, number, string
 from pierhead.wire.nftables import ARP_HOOKS, Base, Chain, Family, Hook, Kind, Rule, Set, Table, about, header
+
+_FAMILIES: Final = {bytes((found,)) for found in Family}
 
 
 class Held(NamedTuple):
@@ -85,13 +87,20 @@ _COMMENT: Final = 0
 
 
 def read_table(message: Message) -> Table:
-    """From the answers to ``dump_tables``."""
+    """From one answer to ``dump_tables``."""
     found = _terms(message)
     return Table(_family(message), string(_need(found, 1)), _remembered(found.get(6, b"")))
 
 
+def read_tables(messages: Iterable[Message]) -> Iterator[Table]:
+    """From the answers to ``dump_tables``, without those of families that no packet of ours meets (netdev, and what kernels to come
+    have): whatever others keep there."""
+    return (read_table(message) for message in messages if message.body[:1] in _FAMILIES)
+
+
 def read_chain(message: Message) -> Chain:
-    """From the answers to ``dump_chains``."""
+    """From the answers to ``dump_chains``. One at a hook that is not of our ``Hook`` (ingress, of family inet) has no base: no packet
+    that we judge comes to it by itself."""
     found = _terms(message)
     table = Table(_family(message), string(_need(found, 1)))
     return Chain(table, string(_need(found, 3)), _read_base(table.family, found) if 4 in found else None)
@@ -172,13 +181,13 @@ def _remembered(userdata: bytes) -> str:
     return ""
 
 
-def _read_base(family: Family, found: dict[int, bytes]) -> Base:
+def _read_base(family: Family, found: dict[int, bytes]) -> Base | None:
     hook = attributes(found[4])
     point = number(_need(hook, 1))
     if family is Family.ARP:
         point = {there: ours for ours, there in ARP_HOOKS.items()}.get(point, Hook.FORWARD)
     if point not in set(Hook):
-        raise AnswerMalformed(f"hook {point}")
+        return None
     priority = int.from_bytes(_need(hook, 2), "big", signed=True)
     return Base(string(_need(found, 7)), Hook(point), priority, drops=number(found.get(5, b"\1")) == 0)
 

@@ -235,7 +235,12 @@ def test_a_foreign_remark_is_no_comment() -> None:
     assert listing.read_table(Message(Kind.NEWTABLE, body)) == TABLE
 
 
-def test_a_chain_at_a_hook_that_nobody_knows_is_malformed() -> None:
-    hook = nested(4, be32(1, 77), be32(2, 0))
-    with pytest.raises(AnswerMalformed, match="hook 77"):
-        listing.read_chain(Message(Kind.NEWCHAIN, b"\2\0\0\0" + text(1, "t") + text(3, "c") + hook + text(7, "nat")))
+def test_a_chain_at_a_hook_of_which_we_know_nothing_has_no_base() -> None:
+    hook = nested(4, be32(1, 5), be32(2, 0))
+    told = Message(Kind.NEWCHAIN, b"\1\0\0\0" + text(1, "t") + text(3, "c") + hook + text(7, "filter"))
+    assert listing.read_chain(told) == Chain(Table(Family.INET, "t"), "c")
+
+
+def test_of_the_tables_those_of_families_that_we_do_not_know_are_left_out() -> None:
+    told = [Message(Kind.NEWTABLE, family + b"\0\0\0" + text(1, "t")) for family in (b"\5", b"\2", b"\x63")]
+    assert [*listing.read_tables(told)] == [TABLE]
