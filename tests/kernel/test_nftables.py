@@ -152,6 +152,22 @@ def test_what_somebody_else_changed_is_written_again(namespace: Namespace) -> No
     play(namespace, scenario)
 
 
+def test_a_table_that_somebody_put_to_sleep_is_seen_by_the_next_change_and_wakes(namespace: Namespace) -> None:
+    """Also where a chain of its hooks is gone, which a transaction that wakes it could not make."""
+
+    async def scenario(world: InKernel) -> None:
+        await world.hold(*web(11))
+        for harm in ((), ("flush table ip pierhead; delete chain ip pierhead hide",)):
+            for command in (*harm, "add table ip pierhead { flags dormant; }"):
+                namespace.nft(command)
+            assert "flags dormant" in namespace.nft("list", "table", "ip", "pierhead")
+            assert await world.dataplane.commit(()) == []
+            assert "flags dormant" not in namespace.nft("list", "table", "ip", "pierhead")
+            assert await world.outcomes(TCP) == names(11)
+
+    play(namespace, scenario)
+
+
 def test_changes_to_other_tables_are_nobodys_business(namespace: Namespace) -> None:
     async def scenario(world: InKernel) -> None:
         await world.hold(*web(11))

@@ -141,6 +141,19 @@ HARM: dict[str, Callable[[Namespace], object]] = {
     "an element": exchange,
     "the table": lambda namespace: namespace.nft("delete", "table", "ip", "pierhead"),
     "everything": lambda namespace: namespace.nft("flush", "ruleset"),
+    "the hooks": lambda namespace: namespace.nft("add table ip pierhead { flags dormant; }"),
+    "room, by a map that leads to chains": lambda namespace: namespace.nft(
+        "flush chain ip pierhead services; add chain ip pierhead theirs; add map ip pierhead their { type mark : verdict; }; "
+        "add element ip pierhead their { 1 : jump theirs, 2 : jump services }"
+    ),
+    "a map and all rules": lambda namespace: namespace.nft("flush table ip pierhead; delete map ip pierhead frontends"),
+    "a chain, by one of another kind": lambda namespace: namespace.nft(
+        "flush table ip pierhead; delete chain ip pierhead hide; "
+        "add chain ip pierhead hide { type filter hook input priority 0; }"
+    ),
+    "a map, by one of another kind": lambda namespace: namespace.nft(
+        "flush table ip pierhead; delete map ip pierhead affinity; add map ip pierhead affinity { type mark : mark; }"
+    ),
 }
 
 

@@ -6,38 +6,37 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
-from itertools import count
+from itertools import chain, count
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from pierhead.dataplane import conntrack, trial
+from pierhead.dataplane import clearance, conntrack, trial
 from pierhead.dataplane.dataplane import Stranger
 from pierhead.dataplane.heap import give_back
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.ruleset_watch import Commit, RulesetWatch
-from pierhead.errors import GenerationPassed, KernelError, MessageTooLong, NoRoom, ObjectExists, ObjectMissing
+from pierhead.errors import GenerationPassed, KernelError, MessageTooLong, NoRoom, ObjectMissing
 from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, Reset, SetBackends, SetRule, diff
 from pierhead.forwarding.nft import Compiler, Step
 from pierhead.forwarding.nftlayout import NAME, Ground, led
 from pierhead.forwarding.table import Backends, ForwardingTable, Frontend, PortKey, Refusal, Rule
 from pierhead.wire.listing import (
     ask_generation,
-    dump_chains,
     dump_elements,
     dump_rules,
     dump_sets,
     dump_tables,
-    read_chain,
     read_elements,
     read_generation,
     read_set,
     read_tables,
 )
 from pierhead.wire.netlink import Flag, Message
-from pierhead.wire.nftables import Chain, Family, Kind, Set, Table, add, delete, delete_elements, flush
+from pierhead.wire.nftables import Family, Kind, Set, Table, add, delete_elements
 
 T = TypeVar("T")
 
@@ -82,11 +81,10 @@ class Nftables:
         held = self._held()
         messages: list[Message] = []
         for layout in (compiler.layout for compiler in self._compilers):
-            if (table := held.get(layout.ground.family)) is None:
+            clearance.check(layout, held)
+            if layout.table.family not in held:
                 trial.undergo(self._netlink, layout)
                 messages += layout.skeleton()
-            else:
-                _check_owner(table, layout.ground.owner)
         self._write(messages)
 
     async def commit(self, changes: Sequence[Change]) -> Sequence[Refusal]:
@@ -209,20 +207,29 @@ class Nftables:
         self._generation = None
         held = self._held()
         made = [_compiled(compiler.layout.ground, changes) for compiler in self._compilers]
-        messages: list[Message] = []
-        for compiler, step in made:
-            messages += self._cleared(compiler, held)
-            messages += [*compiler.layout.skeleton(), *step.messages]
+        laid = [(compiler, [*compiler.layout.skeleton(), *step.messages]) for compiler, step in made]
+        for compiler, _ in laid:
+            clearance.check(compiler.layout, held)
         self._compilers = [compiler for compiler, _ in made]
-        for attempt in count(1):
-            try:
-                self._generation = self._write([*self._strays(held), *messages])
-            except ObjectMissing:  # a client's element timed out since it was read
-                if attempt == ATTEMPTS:
-                    raise
-            else:
-                break
+        try:
+            self._generation = self._overwrite(laid, held)
+        except clearance.IN_THE_WAY as error:
+            log.warning("%s: somebody else put it among the rules, and all of them are made anew", error)
+            anew = [[*clearance.removed(compiler.layout, held), *messages] for compiler, messages in laid]
+            self._generation = self._write(list(chain.from_iterable(anew)))
         self._after([replace(step, forgotten={}) for _, step in made], whole=True)
+
+    def _overwrite(
+        self, laid: Sequence[tuple[Compiler, Sequence[Message]]], held: Mapping[Family, Table]
+    ) -> int | None:
+        """Over what is there, of which stays what traffic taught."""
+        messages: list[Message] = []
+        for compiler, come in laid:
+            messages += [*clearance.cleared(compiler.layout, {*compiler.chains}, held, self._ask_all), *come]
+        for _ in range(ATTEMPTS - 1):
+            with suppress(ObjectMissing):  # a client's element timed out since it was read
+                return self._write([*self._strays(held), *messages])
+        return self._write([*self._strays(held), *messages])
 
     def _write(self, messages: Sequence[Message]) -> int | None:
         """As ``_send``, whatever the generation. What is too long goes in pieces, each on top of the one before.
@@ -242,37 +249,11 @@ class Nftables:
         """Clients are led on to where they were only if that is still an endpoint of the same Service."""
         for compiler in self._compilers:
             layout = compiler.layout
-            table = held.get(layout.ground.family)
-            if table is None or table.comment != layout.ground.comment:
+            if not clearance.keeps(layout, held):
                 continue
             sticky = compiler.sticky()
             gone = [key for key, (number, where) in self._led(layout.affinity) if where not in sticky.get(number, ())]
             yield from delete_elements(layout.affinity, gone)
-
-    def _cleared(self, compiler: Compiler, known: Mapping[Family, Table]) -> Iterator[Message]:
-        """Takes away what is there, but for what traffic taught; a table of another layout goes as a whole. Sets go, for the kernel walks
-        one that is only emptied as if nothing had happened, once for each rule that is bound to it.
-
-        Raises:
-            KernelError: it is not ours.
-        """
-        layout = compiler.layout
-        for table in (known[found.family] for found in layout.beside if found.family in known):
-            _check_owner(table, layout.ground.owner)
-            yield delete(table)
-        held = known.get(layout.table.family)
-        if held is None:
-            return
-        _check_owner(held, layout.ground.owner)
-        if held.comment != layout.ground.comment:
-            yield delete(held)
-            return
-        yield flush(layout.table)
-        yield from map(delete, layout.programmed)
-        ours = {*layout.plain_chains, *layout.base_chains(), *compiler.chains}
-        for found in map(read_chain, self._ask_all(dump_chains(layout.table))):
-            if found.table.name == NAME and found.name not in ours:
-                yield delete(Chain(layout.table, found.name))
 
     def _after(self, steps: Sequence[Step], *, whole: bool = False) -> bool:
         """What a transaction cannot do: sticky clients and UDP flows that are on endpoints which are gone. ``whole``: after a rewrite, which
@@ -326,8 +307,8 @@ class Nftables:
         return True
 
     def _altered(self) -> bool:
-        """Whether our tables are not what we left: rules, and how much is in each set."""
-        if self._rules() != self._digest:
+        """Whether our tables are not what we left: rules, flags, and how much is in each set."""
+        if self._rules() != self._digest or any(table.flags for table in self._held().values()):
             return True
         for compiler in self._compilers:
             found = map(read_set, self._ask_all(dump_sets(compiler.layout.table)))
@@ -376,13 +357,6 @@ def _of_flows(change: Change) -> bool:
             return frontend.protocol == "UDP"
         case Reset():
             return True
-
-
-def _check_owner(held: Table, owner: str) -> None:
-    """Raises: ObjectExists."""
-    if not held.comment.startswith(f"{owner} "):
-        whose = f"{held.comment.partition(' ')[0]!r}" if held.comment else "somebody else"
-        raise ObjectExists(errno.EEXIST, str(held), f"belongs to {whose}; to give it up: nft delete {held}")
 
 
 def _compiled(ground: Ground, changes: Sequence[Change]) -> tuple[Compiler, Step]:

@@ -35,6 +35,8 @@ def differences(
     wanted: Ruleset, ours: Sequence[Fate], held: Ruleset, theirs: Sequence[Fate], learnt: Sequence[str] = ()
 ) -> list[str]:
     """Why a packet does not meet the same, one sentence each; none: nothing that we would know of."""
+    if held.dormant:
+        return ["the table is switched off (flags dormant): packets meet none of its chains"]
     found = [*_rules(wanted, held, _met(chained(ours, theirs)))]
     ends = {(fate.destination, fate.port) for fate in ours}
     for our, their in zip(ours, theirs, strict=False):

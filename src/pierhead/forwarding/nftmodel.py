@@ -17,7 +17,7 @@ from pierhead.wire.expressions import Verdict
 from pierhead.wire.instructions import Instruction, Lookup, read_data
 from pierhead.wire.listing import read_instructions
 from pierhead.wire.netlink import Message, attributes, each, number, string
-from pierhead.wire.nftables import Hook, Kind, SetFlag, Table
+from pierhead.wire.nftables import Hook, Kind, SetFlag, Table, TableFlag
 
 Data: TypeAlias = bytes | Verdict | None
 HeldRule: TypeAlias = tuple[Instruction, ...]
@@ -146,8 +146,14 @@ class Ruleset:
                 raise ObjectMissing(2, subject, f"{key.hex()} is not there")
             del there.elements[key]
 
+    @property
+    def dormant(self) -> bool:
+        return bool(self.table.flags & TableFlag.DORMANT)
+
     def base(self, hook: Hook) -> list[tuple[str, HeldChain]]:
-        """Chains in the order in which a packet meets them there."""
+        """Chains in the order in which a packet meets them there; none in a table that sleeps."""
+        if self.dormant:
+            return []
         found = [(name, chain) for name, chain in self.chains.items() if chain.hook is hook]
         return sorted(found, key=lambda item: item[1].priority)
 

@@ -11,7 +11,20 @@ from pierhead.errors import AnswerMalformed
 from pierhead.wire.expressions import Verdict
 from pierhead.wire.instructions import Instruction, read, read_data
 from pierhead.wire.netlink import Flag, Message, attributes, each, number, string
-from pierhead.wire.nftables import ARP_HOOKS, Base, Chain, Family, Hook, Kind, Rule, Set, Table, about, header
+from pierhead.wire.nftables import (
+    ARP_HOOKS,
+    Base,
+    Chain,
+    Family,
+    Hook,
+    Kind,
+    Rule,
+    Set,
+    Table,
+    TableFlag,
+    about,
+    header,
+)
 
 _FAMILIES: Final = {bytes((found,)) for found in Family}
 
@@ -89,7 +102,8 @@ _COMMENT: Final = 0
 def read_table(message: Message) -> Table:
     """From one answer to ``dump_tables``."""
     found = _terms(message)
-    return Table(_family(message), string(_need(found, 1)), _remembered(found.get(6, b"")))
+    name, flags = string(_need(found, 1)), TableFlag(number(found.get(2, b"")))
+    return Table(_family(message), name, _remembered(found.get(6, b"")), flags)
 
 
 def read_tables(messages: Iterable[Message]) -> Iterator[Table]:

@@ -40,10 +40,19 @@ ARP_HOOKS: Final = {Hook.INPUT: 0, Hook.OUTPUT: 1}
 """The arp family counts anew (linux/netfilter_arp.h)."""
 
 
+class TableFlag(IntFlag):
+    DORMANT = 0x1
+    """Packets meet none of its chains."""
+    OWNER = 0x2
+    """It goes with the socket that made it."""
+    PERSIST = 0x4
+
+
 class Table(msgspec.Struct, frozen=True):
     family: Family
     name: str
     comment: str = ""
+    flags: TableFlag = TableFlag(0)
 
     def __str__(self) -> str:
         return f"table {self.family.name.lower()} {self.name}"
@@ -169,7 +178,8 @@ def add(what: Table | Chain | Set | Rule, *, fresh: bool = False) -> Message:
     flags = Flag.CREATE | (Flag.EXCLUSIVE if fresh else 0)
     match what:
         case Table():
-            return about(Kind.NEWTABLE, what, _comment(6, what.comment), flags)
+            terms = (be32(2, what.flags) if what.flags else b"") + _comment(6, what.comment)
+            return about(Kind.NEWTABLE, what, terms, flags)
         case Chain():
             return about(Kind.NEWCHAIN, what, b"" if what.base is None else _base(what.table.family, what.base), flags)
         case Set():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
+from msgspec.structs import replace
 
 from compiled import Kernel, is_local
 from forwarded import OUTSIDE, cluster_ip, endpoint, pod, service, slice_of, table_of
@@ -15,6 +16,7 @@ from pierhead.forwarding.nftwalk import Fate, Sent, fates
 from pierhead.wire import expressions as x
 from pierhead.wire import instructions
 from pierhead.wire.expressions import DROP
+from pierhead.wire.nftables import TableFlag
 
 PACKET = Sent(ip_address(pod(20)), ip_address(cluster_ip()), 6, 8080, link="veth1")
 FRONTEND = f"{cluster_ip()} . tcp . 8080"
@@ -45,6 +47,13 @@ def test_what_came_another_way_is_the_same_however_it_is_numbered() -> None:
     ours, theirs = kernel(1, 2), kernel(3, 4, 5)
     theirs.hold(table_of(service(), slice_of("web", endpoint(2), endpoint(1))))
     assert agree(ours, theirs)
+
+
+def test_a_table_that_sleeps_is_said_to() -> None:
+    ours, theirs = kernel(1), kernel(1)
+    theirs.rules.table = replace(theirs.rules.table, flags=TableFlag.DORMANT)
+    assert not agree(ours, theirs)
+    assert told(ours, theirs) == ["the table is switched off (flags dormant): packets meet none of its chains"]
 
 
 def test_whom_traffic_has_taught_the_kernel_to_lead_is_led_right() -> None:
