@@ -20,8 +20,8 @@ from typing import Any
 from benchmarks import Figure
 from benchmarks.namespaces import apart, ip, tell
 from benchmarks.region import Region, running
-from pierhead.dataplane.netlink import DATAGRAM, SOL_NETLINK
-from pierhead.dataplane.ruleset_watch import NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES
+from pierhead.dataplane.netlink import DATAGRAM, NETLINK_ADD_MEMBERSHIP, SOL_NETLINK
+from pierhead.dataplane.ruleset_watch import NFNLGRP_NFTABLES
 from pierhead.node.netns import NetworkNamespace
 from pierhead.wire.netlink import Message, Protocol, parse
 from pierhead.wire.nftables import Kind

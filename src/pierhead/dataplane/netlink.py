@@ -30,7 +30,7 @@ from pierhead.errors import (
 )
 from pierhead.wire.netlink import Flag, Message, Outcome, Protocol, attribute_at, encode, encode_batch, parse
 
-SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
+SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 1, 10, 11
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 SEND_BUFFER: Final = 1 << 28
 """Bytes; a transaction of 100,000 elements is 5 MB, and the kernel counts its overhead too."""

@@ -12,12 +12,12 @@ from typing import Final, Self
 
 import msgspec
 
-from pierhead.dataplane.netlink import DATAGRAM, SOL_NETLINK, refusal
+from pierhead.dataplane.netlink import DATAGRAM, NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, refusal
 from pierhead.wire.listing import read_generation, table_of
 from pierhead.wire.netlink import Message, Protocol, parse
 from pierhead.wire.nftables import Kind, Table
 
-NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES = 1, 7
+NFNLGRP_NFTABLES: Final = 7
 SO_ATTACH_FILTER = 26
 _FILTER: Final = struct.Struct("HBBI")
 _LOAD_WORD, _EQUAL, _RETURN = 0x20, 0x15, 0x06

@@ -114,6 +114,26 @@ def lay(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> None:
             raise
 
 
+def is_laid(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> bool:
+    """Whether all of it is there.
+
+    Raises:
+        KernelError: it cannot be told.
+    """
+    with node.open(Protocol.ROUTE) as inside:
+        found = _ends(machine, inside, node, wiring.link)
+        if found is None:
+            return False
+        here, there = found
+        return all(
+            set(map(_key, wanted)) <= set(map(_key, _present(end, indexes)))
+            for end, indexes, wanted in (
+                (machine, {here}, _outside(here, wiring.sides)),
+                (inside, {there, LOOPBACK, NOWHERE}, _inside(there, wiring.sides)),
+            )
+        )
+
+
 def besides(machine: Netlink, wiring: Wiring) -> tuple[Range, ...]:
     """What a link that an earlier run left leads to, and this wiring knows nothing of."""
     here = {link.index for link in map(links.read, machine.request(links.dump())) if link.name == wiring.link}

@@ -7,6 +7,7 @@ checked or undone there: it all ends with the process.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv6Network
@@ -92,6 +93,9 @@ class Lab:
         found = Apart(self._namespace(node), self.network(node).node_addresses, directory / node)
         self._stack.callback(found.close)
         return found
+
+    def open_to(self, doors: Sequence[socket.socket]) -> None:
+        """There are none: the fabric has more than one way to the API."""
 
     async def tend(self, informers: Informers) -> None:
         await poolroutes.follow(informers, self._lead)

@@ -25,10 +25,12 @@ from pierhead.forwarding.nftlayout import Ground
 from pierhead.forwarding.place import Place
 from pierhead.node import border, egress, firewalls, leftovers, netns, wiring
 from pierhead.node.border import Border, Keeper
+from pierhead.node.linkwatch import LinkWatch
 from pierhead.node.netns import NetworkNamespace
 from pierhead.node.podnetwork import Apart
 from pierhead.node.wiring import PREFIX, UPLINK, Side, Wiring
 from pierhead.region.directory import NETWORK
+from pierhead.region.linkkeeper import LinkKeeper
 from pierhead.region.placement import place
 from pierhead.region.poolroutes import PoolRoutes
 from pierhead.region.settings import Settings
@@ -58,20 +60,26 @@ class Namespaced:
         namespace: NetworkNamespace,
         directory: Path,
         routes: PoolRoutes,
-        keeper: Keeper,
+        link: LinkKeeper,
+        border: Keeper,
         stack: ExitStack,
     ) -> None:
         self._network, self._namespace, self._directory, self._stack = settings.network, namespace, directory, stack
-        self._routes, self._keeper, self.link = routes, keeper, _link(directory)
+        self._routes, self._link, self._border = routes, link, border
+        self.link = routes.link
         self.groups = (place(settings.network, settings.zones, settings.node_name),)
 
     def network(self, node: str) -> Network:
         return self._network
 
+    def open_to(self, doors: Sequence[socket.socket]) -> None:
+        self._link.doors = doors
+
     async def tend(self, informers: Informers) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._routes.follow(informers))
-            group.create_task(self._keeper.follow())
+            group.create_task(self._link.follow())
+            group.create_task(self._border.follow())
 
     def dataplane(self, place: Place, owner: str) -> Nftables:
         with ExitStack() as opened:
@@ -113,6 +121,7 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             stack.callback(border.remove, firewall, plan.link)
             border.lay(firewall, plan.link, _borders(settings))
             keeper = Keeper(firewall, stack.enter_context(RulesetWatch.open()), plan.link, [*_borders(settings)])
+            watch = stack.enter_context(LinkWatch.open())
             stack.callback(wiring.remove, machine, plan.link)
             pools = wiring.besides(machine, plan) if left else ()  # traffic there goes on until the pools are known
             wiring.lay(machine, namespace, wired((*settings.network.floating_ranges, *pools)))
@@ -121,7 +130,8 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             except KernelError as error:  # a hint that is not to be had keeps nobody from starting
                 log.warning("whether a firewall of this machine is in the way cannot be told: %s", error)
             netns.remove_below(directory / PODS)
-        yield Namespaced(settings, namespace, directory, PoolRoutes(machine, namespace, wired), keeper, stack)
+        routes = PoolRoutes(machine, namespace, wired)
+        yield Namespaced(settings, namespace, directory, routes, LinkKeeper(watch, routes), keeper, stack)
 
 
 @contextmanager

@@ -68,6 +68,30 @@ class PoolRoutes:
         """Until cancelled."""
         await follow(informers, self.lay)
 
+    @property
+    def link(self) -> str:
+        """What the machine's end is called."""
+        return self._plan(()).link
+
+    @property
+    def led(self) -> frozenset[Range]:
+        """Where the machine's routes over it lead."""
+        return frozenset(wiring.taken(self._plan(self._laid or ())))
+
+    def mend(self) -> bool:
+        """Lays again what was laid last, if anything of it is missing; says whether that was so.
+
+        Raises:
+            KernelError: the kernel refused.
+        """
+        if self._laid is None:
+            return False  # whoever follows the pools is about to lay all of it
+        plan = self._plan(self._laid)
+        if wiring.is_laid(self._machine, self._node, plan):
+            return False
+        wiring.lay(self._machine, self._node, plan)
+        return True
+
     def lay(self, wanted: tuple[Range, ...]) -> bool:
         """Leads to these floating IPs and to no others. What the machine uses itself stays with it. False: not all of it is done."""
         if wanted == self._laid:

@@ -67,6 +67,7 @@ async def run_region(
         terrain = stack.enter_context((lay or _laid)(settings, store.uid))
         sockets = [stack.enter_context(door) for door in doors(settings, opened, link=terrain.link)]
         listener = sockets[0]
+        terrain.open_to(sockets[1:])
         found = Ready(url(settings.host, listener), settings.data_dir / "kubeconfig")
         credentials = _credentials(settings, found)
         directory.keep_mode(settings.data_dir, settings.network.mode)

@@ -12,6 +12,8 @@ from pierhead.region.placement import Placed, place
 from pierhead.region.settings import Settings
 
 if TYPE_CHECKING:
+    import socket
+
     from pierhead.client.informers import Informers
     from pierhead.dataplane.dataplane import DataPlane
     from pierhead.node.podnetwork import PodNetwork
@@ -40,6 +42,10 @@ class Terrain(Protocol):
 
     def pods(self, node: str) -> PodNetwork: ...
 
+    def open_to(self, doors: Sequence[socket.socket]) -> None:
+        """Tells it of the API's sockets that are bound to ``link``: they stay so if that has to be made anew."""
+        ...
+
     async def tend(self, informers: Informers) -> None:
         """Does what it has to follow meanwhile, beside the roles."""
         ...
@@ -66,6 +72,9 @@ class Flat:
         from pierhead.node.podnetwork import Shared
 
         return Shared()
+
+    def open_to(self, doors: Sequence[socket.socket]) -> None:
+        """There are none."""
 
     async def tend(self, informers: Informers) -> None:
         """There is nothing to follow: the proxy takes addresses and gives them back."""

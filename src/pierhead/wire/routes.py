@@ -34,7 +34,9 @@ class Kind(IntEnum):
     """RTM_NEW*: one more deletes, two more asks."""
 
     ADDRESS = 20
+    ADDRESS_GONE = 21
     ROUTE = 24
+    ROUTE_GONE = 25
     NEIGHBOUR = 28
     RULE = 32
 

@@ -15,6 +15,7 @@ from pierhead.node.border import Keeper
 from pierhead.node.netns import NetworkNamespace
 from pierhead.region import lab, ranges
 from pierhead.region.lab import Lab
+from pierhead.region.linkkeeper import LinkKeeper
 from pierhead.region.namespaced import Namespaced
 from pierhead.region.placement import ALONE, numbered
 from pierhead.region.poolroutes import PoolRoutes
@@ -50,7 +51,9 @@ class Opening:
 def namespaced(directory: Path) -> Terrain:
     settings = Settings(directory, "127.0.0.1", 0, ranges.choose("namespace"))
     namespace = NetworkNamespace(directory / "node")
-    return Namespaced(settings, namespace, directory, Mock(spec=PoolRoutes), Mock(spec=Keeper), ExitStack())
+    return Namespaced(
+        settings, namespace, directory, Mock(spec=PoolRoutes), Mock(spec=LinkKeeper), Mock(spec=Keeper), ExitStack()
+    )
 
 
 def in_a_lab(directory: Path) -> Terrain:
