@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -21,7 +23,8 @@ from namespaces import Namespace
 from pierhead.dataplane import trial
 from pierhead.dataplane.netlink import Connection, Netlink
 from pierhead.dataplane.nftables import Nftables
-from pierhead.dataplane.ruleset_watch import RulesetWatch
+from pierhead.dataplane.ruleset_watch import Commit, RulesetWatch
+from pierhead.errors import KernelError
 from pierhead.forwarding.diff import whole
 from pierhead.forwarding.nftlayout import Ground, Layout
 from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable, Frontend, PortKey, Rule, ServiceName
@@ -329,13 +332,55 @@ def test_a_stranger_who_came_before_anybody_listened_is_told_of(namespace: Names
     asyncio.run(scene())
 
 
+class Awaited(RulesetWatch):
+    """Says when it hears and all has been looked at: who acts before that is not heard by his name."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection)
+        self.waiting = asyncio.Event()
+
+    async def wait(self) -> None:
+        self.waiting.set()
+        await super().wait()
+
+
+class Stumbling(Awaited):
+    """Loses once what it has heard."""
+
+    stumbled = False
+
+    def read(self) -> list[Commit]:
+        found = super().read()
+        if not self.stumbled:
+            self.stumbled = True
+            raise KernelError(errno.EIO, "the ruleset's notices", "no more of them")
+        return found
+
+
+def test_what_was_done_while_nothing_could_be_heard_is_told_to_who_asks_again(namespace: Namespace) -> None:
+    async def scene() -> None:
+        watch = Stumbling(namespace.socket())
+        dataplane = Nftables([GROUND], namespace.open(), watch)
+        await dataplane.commit(whole(table_of(*web(11))))
+        disturbed = asyncio.create_task(dataplane.disturbed())
+        await watch.waiting.wait()
+        namespace.nft(HARM["rules"])
+        with pytest.raises(OSError, match="no more of them"):
+            await disturbed
+        async with asyncio.timeout(5):
+            assert (await dataplane.disturbed()).where == "table ip pierhead"
+        await dataplane.close()
+
+    asyncio.run(scene())
+
+
 def test_of_the_tables_of_both_families_those_that_somebody_changed_are_named(namespace: Namespace) -> None:
     async def scene() -> None:
-        watch = RulesetWatch(namespace.socket())
+        watch = Awaited(namespace.socket())
         dataplane = Nftables([GROUND, SIX], namespace.open(), watch)
         await dataplane.commit(whole(ForwardingTable()))
         disturbed = asyncio.create_task(dataplane.disturbed())
-        await asyncio.sleep(0)  # it listens
+        await watch.waiting.wait()
         namespace.nft("flush chain ip6 pierhead services")
         async with asyncio.timeout(5):
             found = await disturbed

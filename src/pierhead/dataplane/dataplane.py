@@ -49,7 +49,7 @@ class DataPlane(Protocol):
         a commit has succeeded.
 
         Raises:
-            OSError: it cannot be told any more.
+            OSError: it could not be told now; who asks again is told what was changed meanwhile, too.
         """
         ...
 

@@ -61,7 +61,7 @@ class Nftables:
         they show with our own next change; both are closed with this."""
         self._netlink = netlink
         self._watch = watch
-        self._watching = False
+        self._watching, self._unsure = False, True
         self._turn = asyncio.Lock()
         self._compilers = [Compiler(ground) for ground in grounds]
         self._generation: int | None = None
@@ -105,16 +105,19 @@ class Nftables:
                     if touched := await self._touched(found):
                         return Stranger(found.program, found.pid, ", ".join(map(str, touched)))
         except KernelError as error:
+            self._unsure = True
             raise OSError(error.errno or errno.EIO, str(error)) from error
 
     async def _heard(self) -> Sequence[Commit]:
-        """What others did since the last call; before the first one nobody listened."""
+        """What others did since the last call; before the first one nobody listened, and of one that failed nobody was told."""
         if self._watch is None:
             await asyncio.get_running_loop().create_future()
             return ()
         if not self._watching:
             self._watch.begin(self._netlink.port)
             self._watching = True
+        if self._unsure:
+            self._unsure = False
             return (Commit(complete=False),)
         await self._watch.wait()
         return self._watch.read()

@@ -140,19 +140,21 @@ class Proxier:
     async def _stand_by(self) -> None:
         """Writes the table again when somebody else has changed it: at once, and where he insists later each time."""
         await self._held.wait()
-        times, last = 0, -inf
+        strangers, failures = _Pace(), _Pace()
         while True:
             try:
                 stranger = await self._dataplane.disturbed()
             except Exception as error:
-                log.warning("changes by others are noticed with our own next one only: %s", error, exc_info=_bug(error))
-                return
-            now = asyncio.get_running_loop().time()
-            times, last = (times + 1 if now - last < QUIET_SECONDS else 1), now
+                times = failures.again()
+                if times == 1:
+                    text = "changes by others are not noticed for now, which is tried again: %s"
+                    log.warning(text, error, exc_info=_bug(error))
+                await asyncio.sleep(_delay(times))
+                continue
             self._accuse(stranger)
             self._whole = True
             self._wake.set()
-            await asyncio.sleep(_delay(times))
+            await asyncio.sleep(_delay(strangers.again()))
 
     def _accuse(self, stranger: Stranger) -> None:
         """The log has the process; the Event has not, so that one who insists is counted."""
@@ -199,6 +201,19 @@ class Proxier:
             self._place = replace(self._place, zones=zones)
             self._changed.update(map(_name_of, self._services.list()))
             self._wake.set()
+
+
+class _Pace:
+    """How often something happened, each time before it was quiet for long."""
+
+    def __init__(self) -> None:
+        self._times, self._last = 0, -inf
+
+    def again(self) -> int:
+        """It happened: 1 for the first time."""
+        now = asyncio.get_running_loop().time()
+        self._times, self._last = (self._times + 1 if now - self._last < QUIET_SECONDS else 1), now
+        return self._times
 
 
 def _bug(error: Exception) -> Exception | None:

@@ -114,8 +114,18 @@ class Wrong(Memory):
 
 
 class Deaf(Memory):
+    """It hears of others when it was asked so often; when it was asked."""
+
+    def __init__(self, place: Place, *, until: int = 1 << 30) -> None:
+        super().__init__(place)
+        self.until = until
+        self.asked: list[float] = []
+
     async def disturbed(self) -> Stranger:
-        raise OSError("no notices any more")
+        self.asked.append(asyncio.get_running_loop().time())
+        if len(self.asked) < self.until:
+            raise OSError("no notices any more")
+        return await super().disturbed()
 
 
 def play(
@@ -377,6 +387,25 @@ def test_a_data_plane_that_no_longer_hears_others_goes_on_carrying() -> None:
             assert FRONTEND in stage.dataplane.table.rules
 
     virtual.run(scenario())
+
+
+def test_a_data_plane_that_hears_others_again_writes_again_what_they_changed(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        dataplane = Deaf(HERE, until=9)
+        stage = Stage(dataplane)
+        async with stage.at_work():
+            await stage.service()
+            await asyncio.sleep(30)
+            assert [round(later - at, 1) for at, later in pairwise(dataplane.asked)] == [
+                0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0
+            ]  # fmt: skip
+            dataplane.commits.clear()
+            dataplane.strangers.put_nowait(Stranger("nft", 77, "table ip pierhead"))
+            await asyncio.sleep(0.01)
+            assert [changes[:1] for changes in dataplane.commits] == [(Reset(),)]
+
+    virtual.run(scenario())
+    assert len([found for found in caplog.records if "not noticed for now" in found.getMessage()]) == 1
 
 
 async def _holds(dataplane: Memory, frontend: Frontend) -> bool:
