@@ -90,13 +90,17 @@ class Nftables:
     async def commit(self, changes: Sequence[Change]) -> Sequence[Refusal]:
         try:
             async with self._turn:
-                large = len(changes) > INLINE or any(map(_of_flows, changes))
+                large = len(changes) > INLINE or any(map(self._looks_through, changes))
                 if not (await _apart(partial(self._commit, changes)) if large else self._commit(changes)):
                     await _apart(self._rewrite_all)
         except KernelError as error:
             self._generation = None
             raise OSError(error.errno or errno.EIO, str(error)) from error
         return sorted(refusal for compiler in self._compilers for refusal in compiler.refused.values())
+
+    def _looks_through(self, change: Change) -> bool:
+        """Whether it makes us look through all flows of the node, or all sticky clients."""
+        return _of_flows(change) or any(compiler.may_forget(change) for compiler in self._compilers)
 
     async def disturbed(self) -> Stranger:
         try:

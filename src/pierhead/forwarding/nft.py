@@ -183,6 +183,18 @@ class Compiler:
         held = (held for port in self._ports.values() for held in port.held)
         return {found.id: sockets(found) for found in held if found.id in self._affine}
 
+    def may_forget(self, change: Change) -> bool:
+        """Whether clients are led who stick, and may have to forget where."""
+        match change:
+            case SetBackends(key) | RemoveBackends(key):
+                port = self._ports.get(key)
+            case SetRule(frontend) | RemoveRule(frontend):
+                rule = self._rules.get(frontend)
+                port = self._ports[rule.key] if rule else None
+            case _:
+                return False
+        return port is not None and any(found.id in self._affine for found in port.held)
+
     def counts(self) -> dict[str, int]:
         """How many elements each set holds that only changes of the table fill."""
         layout, served = self.layout, self._served.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
@@ -15,6 +16,8 @@ from pierhead.node.netns import NetworkNamespace
 from pierhead.wire import links, routes
 from pierhead.wire import netlink as wire
 from pierhead.wire.routes import IP, Address, Route
+
+log = logging.getLogger(__name__)
 
 INTERFACE: Final = "eth0"
 """The pod's end of its link."""
@@ -86,11 +89,7 @@ class Apart:
                 netns.remove(namespace.path)
 
     def close(self) -> None:
-        """Everything that is still attached is detached.
-
-        Raises:
-            KernelError, OSError: the first failure; everything else was done.
-        """
+        """Everything that is still attached is detached, and all that can be done is done: it is an end, and what failed is only said."""
         refused: list[KernelError | OSError] = []
         for pod in list(self._attached):
             try:
@@ -100,7 +99,7 @@ class Apart:
         self._route.close()
         shutil.rmtree(self._directory, ignore_errors=True)
         if refused:
-            raise refused[0]
+            log.warning("pods whose network was not taken away in good order: %d (%s)", len(refused), refused[0])
 
     def _make(self, pod: str, addresses: Sequence[str]) -> tuple[NetworkNamespace, list[Route]]:
         found = netns.make(self._directory / pod)

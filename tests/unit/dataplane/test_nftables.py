@@ -15,7 +15,7 @@ from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
 from pierhead.errors import GenerationPassed, NoRoom, ObjectMissing
 from pierhead.forwarding.assign import Assignment
-from pierhead.forwarding.diff import Change, SetBackends, SetRule, whole
+from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, SetBackends, SetRule, whole
 from pierhead.forwarding.nftlayout import Layout, mark, packed
 from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable, Frontend, PortKey, Rule, ServiceName
 from pierhead.wire.listing import dump_elements, read_elements
@@ -251,6 +251,46 @@ def test_a_rewrite_keeps_the_loop_as_free_as_a_load_does(kernel: Noted) -> None:
     asyncio.run(scenario())
     load, *_, rewrite = kernel.threads
     assert threading.get_ident() not in (load, rewrite)
+
+
+class Asked(Sticking):
+    """One that knows where it was asked for its clients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    def request(self, message: Message) -> list[Message]:
+        if message.body == dump_elements(AFFINITY).body:
+            self.asked.append(threading.get_ident())
+        return super().request(message)
+
+
+WEB = Frontend("TCP", "10.96.0.7", 80)
+FORGETTING: dict[str, Change] = {
+    "fewer endpoints": SetBackends(key(7), leading(7, 1, 2, affinity=30)),
+    "no endpoints": SetBackends(key(7), leading(7, affinity=30)),
+    "no affinity": SetBackends(key(7), leading(7, 1, 2, 3)),
+    "another policy": SetRule(WEB, Rule(key(7), "cluster", "Local")),
+    "no backends": RemoveBackends(key(7)),
+    "no Service": RemoveRule(WEB),
+}
+
+
+@pytest.mark.parametrize("change", FORGETTING)
+def test_clients_are_made_to_forget_while_the_loop_is_free(change: str) -> None:
+    kernel = Asked()
+
+    async def scenario() -> None:
+        dataplane = Nftables([GROUND], kernel)
+        rule, sticky = Rule(key(7), "cluster", "Cluster"), leading(7, 1, 2, 3, affinity=30)
+        await dataplane.commit(whole(ForwardingTable({WEB: rule}, {key(7): sticky})))
+        kernel.asked.clear()
+        await dataplane.commit([FORGETTING[change]])
+
+    asyncio.run(scenario())
+    assert kernel.asked != []
+    assert threading.get_ident() not in kernel.asked
 
 
 def test_what_was_read_when_another_one_was_faster_is_not_taken_for_ours() -> None:
