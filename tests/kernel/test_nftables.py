@@ -25,7 +25,7 @@ from pierhead.dataplane.netlink import Connection, Netlink
 from pierhead.dataplane.nftables import Nftables
 from pierhead.dataplane.ruleset_watch import Commit, RulesetWatch
 from pierhead.errors import KernelError
-from pierhead.forwarding.diff import whole
+from pierhead.forwarding.diff import SetBackends, whole
 from pierhead.forwarding.nftlayout import Ground, Layout
 from pierhead.forwarding.table import Backends, Endpoint, ForwardingTable, Frontend, PortKey, Rule, ServiceName
 from pierhead.wire.netlink import Message
@@ -227,8 +227,11 @@ def test_a_set_that_is_full_becomes_a_larger_one(namespace: Namespace) -> None:
     asyncio.run(scenario())
 
 
+KEY_SIX = PortKey(ServiceName("default", "web"), "http", "TCP", "IPv6")
+
+
 def large() -> ForwardingTable:
-    key = PortKey(ServiceName("default", "web"), "http", "TCP", "IPv6")
+    key = KEY_SIX
     endpoints = tuple(Endpoint(f"fd00:10:244::{number:x}", 8080) for number in range(1, 10_001))
     rules = {Frontend("TCP", "fd00:10:96::1", 80): Rule(key, "cluster", "Cluster")}
     return ForwardingTable(rules, {key: Backends(endpoints, (), endpoints)})
@@ -369,6 +372,90 @@ def test_what_was_done_while_nothing_could_be_heard_is_told_to_who_asks_again(na
             await disturbed
         async with asyncio.timeout(5):
             assert (await dataplane.disturbed()).where == "table ip pierhead"
+        await dataplane.close()
+
+    asyncio.run(scene())
+
+
+class Losing(Awaited):
+    """Of what it heard it knows only that it was something."""
+
+    def read(self) -> list[Commit]:
+        return [Commit(complete=False)] if super().read() else []
+
+
+def everything() -> ForwardingTable:
+    """Something in every set, in both families."""
+    ports = [{"name": "http", "port": 8080, "nodePort": 30080}]
+    spec = {"type": "LoadBalancer", "ports": ports, "ingress": [VIP], "externalTrafficPolicy": "Local", **STICKY}
+    four = table_of(
+        *web(11, 12, loadBalancerSourceRanges=["192.0.2.0/24"], **spec),
+        service("other", clusterIP=cluster_ip(2)),
+        slice_of("other", endpoint(13)),
+    )
+    six = large()
+    return ForwardingTable({**four.rules, **six.rules}, {**four.backends, **six.backends})
+
+
+EXCHANGED = {
+    "endpoints": (" . 9376$", " . 9377"),
+    "frontends": ("0x00(.)", r"0x01\1"),
+    "strangers": ("0x00(.)", r"0x01\1"),
+    "guarded": ("jump guard1", "jump verdicts"),
+    "terms": ("goto .*", "goto n1"),
+    "learning": ("jump .*", "jump guard1"),
+    "cluster-ips": (".*", "192.0.2.1"),
+    "hairpin": (".*", "192.0.2.1 . 192.0.2.1"),
+    "nodes": (".*", "192.0.2.1"),
+}
+
+
+def exchanged(namespace: Namespace, name: str) -> str:
+    """The command that puts another element in the place of one."""
+    kind = "set" if EXCHANGED[name][1].startswith("192") else "map"
+    listed = namespace.nft("list", kind, "ip", "pierhead", name)
+    (elements,) = re.findall(r"elements = \{(.*?)\}", listed, re.DOTALL)
+    every = [one.strip() for one in elements.split(",")]
+    other = {one: re.sub(*EXCHANGED[name], one, count=1) for one in every}
+    before = next(one for one, after in other.items() if one != after)
+    where = f"element ip pierhead {name}"
+    return f"delete {where} {{ {before.partition(' : ')[0]} }}; add {where} {{ {other[before]} }}"
+
+
+@pytest.mark.parametrize("name", EXCHANGED)
+def test_one_element_for_another_is_seen_although_the_notice_of_it_was_lost(namespace: Namespace, name: str) -> None:
+    async def scene() -> None:
+        watch = Losing(namespace.socket())
+        dataplane = Nftables([GROUND, SIX], namespace.open(), watch)
+        await dataplane.commit(whole(everything()))
+        disturbed = asyncio.create_task(dataplane.disturbed())
+        await watch.waiting.wait()
+        namespace.nft(exchanged(namespace, name))
+        await dataplane.commit(())  # which sees that there are as many as before
+        async with asyncio.timeout(20):
+            assert (await disturbed).where == "table ip pierhead, table ip6 pierhead"
+        await dataplane.close()
+
+    asyncio.run(scene())
+
+
+def test_where_notices_were_lost_and_nothing_is_another_nobody_is_accused(namespace: Namespace) -> None:
+    async def scene() -> None:
+        watch = Losing(namespace.socket())
+        dataplane = Nftables([GROUND, SIX], namespace.open(), watch)
+        await dataplane.commit(whole(everything()))
+        disturbed = asyncio.create_task(dataplane.disturbed())
+        some = large().backends[KEY_SIX].cluster[:77]
+        fewer = SetBackends(KEY_SIX, Backends(some, (), some))
+        for changes in ((), (fewer,)):
+            await watch.waiting.wait()
+            watch.waiting.clear()
+            namespace.nft("add table ip foreign; delete table ip foreign")
+            await dataplane.commit(changes)
+        async with asyncio.timeout(20):
+            await watch.waiting.wait()
+        assert not disturbed.done()
+        disturbed.cancel()
         await dataplane.close()
 
     asyncio.run(scene())

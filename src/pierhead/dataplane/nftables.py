@@ -67,6 +67,8 @@ class Nftables:
         self._generation: int | None = None
         """Of the ruleset as we know it: after our last transaction, or when our tables were last looked at. None: what the kernel holds is
         unknown. Nobody commits unseen, for each commit makes another one, and none is taken from a time after it."""
+        self._counted = False
+        """Whether somebody else committed of whom only the number of our elements was looked at."""
         self._digest = b""
         """Of our rules; empty: unknown."""
 
@@ -136,7 +138,7 @@ class Nftables:
     async def _harmed(self) -> bool:
         """What only a look at all of it shows, and between two commits. What is to be written again anyway is nobody's doing."""
         async with self._turn:
-            return self._generation is not None and not await _apart(self._unharmed)
+            return self._generation is not None and not await _apart(partial(self._unharmed, each=True))
 
     @property
     def _tables(self) -> Iterator[Table]:
@@ -211,7 +213,7 @@ class Nftables:
         give_back()
 
     def _lay(self, changes: Sequence[Change]) -> None:
-        self._generation = None
+        self._generation, self._counted = None, False
         held = self._held()
         made = [_compiled(compiler.layout.ground, changes) for compiler in self._compilers]
         laid = [(compiler, [*compiler.layout.skeleton(), *step.messages]) for compiler, step in made]
@@ -303,14 +305,15 @@ class Nftables:
         digest = self._rules()
         self._digest = digest if self._ask() == self._generation else b""
 
-    def _unharmed(self) -> bool:
+    def _unharmed(self, *, each: bool = False) -> bool:
         """Whether our tables are what we left, whoever committed since. The generation is asked first: who commits while they are looked
-        at, or later, makes another one."""
+        at, or later, makes another one. ``each``: every element is compared, which takes a second for 100,000; else they are counted,
+        for who exchanges one is heard of."""
         asked = self._ask()
-        if asked != self._generation:
-            if self._altered():
+        if asked != self._generation or (each and self._counted):
+            if self._altered() or (each and self._exchanged()):
                 return False
-            self._generation = asked
+            self._generation, self._counted = asked, not each
         return True
 
     def _altered(self) -> bool:
@@ -321,6 +324,15 @@ class Nftables:
             found = map(read_set, self._ask_all(dump_sets(compiler.layout.table)))
             counts = {there.name: there.count for there in found}
             if any(counts.get(name) not in (known, None) for name, known in compiler.counts().items()):
+                return True
+        return False
+
+    def _exchanged(self) -> bool:
+        """Whether an element is another one than we left."""
+        for there, wanted in chain.from_iterable(compiler.elements() for compiler in self._compilers):
+            dumped = self._ask_all(dump_elements(there))
+            held = {found.key: found.data for message in dumped for found in read_elements(message)}
+            if any(held.get(key, b"") != data for key, data in wanted.items()):
                 return True
         return False
 

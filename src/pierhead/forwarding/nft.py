@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from itertools import chain, count
 from typing import Final, TypeAlias
 
 import msgspec
@@ -20,8 +20,10 @@ from pierhead.forwarding.diff import Change, RemoveBackends, RemoveRule, SetBack
 from pierhead.forwarding.nftedit import Edits
 from pierhead.forwarding.nftguards import Guards
 from pierhead.forwarding.nftlayout import (
+    DROP,
     FIRST_TERMS,
     HIDE,
+    REFUSE,
     TERMS,
     TERMS_SHIFT,
     Ground,
@@ -31,7 +33,7 @@ from pierhead.forwarding.nftlayout import (
     packed,
     packed_all,
 )
-from pierhead.forwarding.nftport import Port, local_addresses, sockets
+from pierhead.forwarding.nftport import Port, local_addresses, slots, sockets
 from pierhead.forwarding.table import (
     ANY_NODE_ADDRESS,
     Backends,
@@ -44,8 +46,9 @@ from pierhead.forwarding.table import (
     Refusal,
     Rule,
 )
-from pierhead.wire.expressions import jump
+from pierhead.wire.expressions import RETURN, Verdict, goto, interface, jump
 from pierhead.wire.netlink import Message
+from pierhead.wire.nftables import Set
 
 PROTOCOLS: Final[Mapping[str, int]] = {"TCP": 6, "UDP": 17}
 POLICIES: Final[tuple[Policy, ...]] = ("Cluster", "Local")
@@ -55,6 +58,8 @@ NO_ROOM: Final = (
 )
 Flow: TypeAlias = tuple[bytes, int]
 """Address and port of one end of a UDP flow, as connection tracking has them."""
+Elements: TypeAlias = Mapping[bytes, bytes | Verdict | None]
+"""Of one set, by their keys."""
 _FRONTEND: Final = struct.Struct("!B3xH2x")
 
 
@@ -206,6 +211,29 @@ class Compiler:
             layout.cluster_ips.name: len(self._cluster_ips),
             layout.hairpin.name: len(self._local),
         }
+
+    def elements(self) -> Iterator[tuple[Set, Elements]]:
+        """What each set holds that traffic does not fill, but for slots that the next step empties."""
+        layout, served = self.layout, [(self._key(frontend), found) for frontend, found in self._served.items()]
+        terms = {mark(number << TERMS_SHIFT): Terms(*found) for found, number in self._terms.items()}
+        verdicts = {mark(known << TERMS_SHIFT): RETURN for known in (REFUSE, DROP)}
+        yield (
+            layout.endpoints,
+            dict(chain.from_iterable(slots(each) for port in self._ports.values() for each in port.held)),
+        )
+        yield layout.frontends, {key: mark(found.value) for key, found in served if found.value}
+        yield layout.strangers, {key: mark(found.stranger) for key, found in served if found.stranger}
+        yield layout.guarded, {key: jump(found.guard) for key, found in served if found.guard}
+        yield layout.terms, {**verdicts, **{key: goto(found.chain) for key, found in terms.items()}}
+        yield layout.learning, {key: jump(found.sticky) for key, found in terms.items() if found.affinity}
+        yield layout.cluster_ips, dict.fromkeys(self._cluster_ips)
+        yield layout.hairpin, {packed(address) * 2: None for address in self._local}
+        yield layout.nodes, {packed(address): None for address in layout.ground.nodes}
+        yield layout.uplinks, {interface(name): None for name in layout.ground.uplinks}
+
+    @staticmethod
+    def _key(frontend: Frontend) -> bytes:
+        return packed(frontend.address) + _FRONTEND.pack(PROTOCOLS.get(frontend.protocol, 0), frontend.port)
 
     def _flows(self, frontends: Iterable[Frontend]) -> dict[Flow, frozenset[Flow]]:
         """``frontends``: of UDP."""

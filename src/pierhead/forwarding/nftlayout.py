@@ -84,7 +84,12 @@ class Terms(NamedTuple):
 
     @property
     def chain(self) -> str:
-        return f"n{self.endpoints}" + (f"-sticky{self.affinity}" if self.affinity else "")
+        return f"n{self.endpoints}" + (f"-{self.sticky}" if self.affinity else "")
+
+    @property
+    def sticky(self) -> str:
+        """The chain that remembers where a client was led."""
+        return f"sticky{self.affinity}"
 
 
 class Ground(msgspec.Struct, frozen=True):
@@ -221,7 +226,7 @@ class Layout:
         if terms.affinity:
             key = (self.saddr.into(1), x.MARK.into(self._after), mask(ID_MASK, self._after))
             found += self._dnat(chain, (*key, x.lookup(self.affinity, into=1)))
-            found += add_elements(self.learning, [Element(here, x.jump(f"sticky{terms.affinity}"))])
+            found += add_elements(self.learning, [Element(here, x.jump(terms.sticky))])
         second = x.register(1)
         pick = (x.MARK.into(), mask(ID_MASK), x.numgen(terms.endpoints).into(second))
         found += self._dnat(chain, (*pick, x.lookup(self.endpoints, into=1)))

@@ -13,6 +13,7 @@ from pierhead.forwarding.nftlayout import DROP, REFUSE, TERMS_SHIFT, packed
 from pierhead.forwarding.table import NOWHERE, Backends, Frontend, Policy, PortKey, Rule
 
 _PORT: Final = struct.Struct("!H2x")
+_SLOT: Final = struct.Struct("=II")
 _NOBODY: Final[Set[str]] = frozenset()
 
 
@@ -62,3 +63,9 @@ def local_addresses(backends: Backends | None) -> Set[str]:
 def sockets(held: Assigned) -> frozenset[bytes]:
     """Its endpoints in the form of the map's data."""
     return frozenset(packed(found.address) + _PORT.pack(found.port) for found in held.endpoints)
+
+
+def slots(held: Assigned) -> Iterator[tuple[bytes, bytes]]:
+    """Its endpoints as elements: keys and data."""
+    for number, found in enumerate(held.endpoints):
+        yield _SLOT.pack(held.id, number), packed(found.address) + _PORT.pack(found.port)
