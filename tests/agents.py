@@ -22,6 +22,7 @@ from pierhead.client.informers import Informers
 from pierhead.client.inprocess import InProcess
 from pierhead.errors import ApiError
 from pierhead.node.agent import NodeAgent
+from pierhead.node.podnetwork import PodNetwork
 from pierhead.store.memory import MemoryStore
 from virtual import HASTE, HastyLoop
 
@@ -56,9 +57,13 @@ class Region:
     """An API server and a node, ``n1``."""
 
     def __init__(
-        self, directory: Path, pods: str = "127.64.0.0/16", api: frozenset[tuple[str, int]] = frozenset()
+        self,
+        directory: Path,
+        pods: str = "127.64.0.0/16",
+        api: frozenset[tuple[str, int]] = frozenset(),
+        network: PodNetwork | None = None,
     ) -> None:
-        self.api = api
+        self.api, self.network = api, network
         self.directory, self.pods = directory, ip_network(pods)
         self.app = ApiServer(MemoryStore(stamp), LOOPBACK, {"admin": ADMIN, "node": node_identity("n1")}, NoLogs())
         self.admin = Client(InProcess(self.app, "admin"))
@@ -79,6 +84,7 @@ class Region:
             directory=self.directory / "n1",
             pod_ranges=(self.pods,),
             api=self.api,
+            pods=self.network,
         )
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(informers.run())

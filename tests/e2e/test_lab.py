@@ -281,6 +281,11 @@ def test_a_command_runs_as_if_it_were_called_there(lab: Lab) -> None:
     [
         ("nowhere", ["true"], 'no node or pod "nowhere"\n  in namespace default there are: node-1, node-2, node-3, outside, p1, p2, p3\n'),
         ("node-1", ["/no/such/command"], "cannot run /no/such/command: No such file or directory\n"),
+        ("node-1", [""], "the command to run has no name\n  write one after the place: "),
+        (os.fsdecode(b"n\xff"), ["true"], "there is no node or pod \"n"),
+        ("pod/..", ["true"], 'there is no pod ".." in namespace default\n'),
+        ("--namespace=no", ["p1", "true"], "there is no namespace no\n  leave it out, or write one of: default, "),
+        ("--namespace=", ["p1", "true"], "--namespace names none\n"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_said(lab: Lab, where: str, command: list[str], line: str) -> None:
@@ -305,6 +310,9 @@ def test_a_killed_lab_leaves_nothing(account: Sequence[str]) -> None:
         eventually(lambda: not concerned(data), "nobody is left")
         assert seen(()) == before
         assert inside.exec("p", "true").stderr.startswith(f"pierhead: no lab runs in {data}\n")
+        with running(data, "--nodes", "1", command=[*account, str(PIERHEAD), "lab"]) as region:
+            told = Lab(region, account).exec("node-3", "true").stderr
+            assert "there are: node-1, outside" in told
 
 
 def concerned(data: Path) -> set[str]:

@@ -254,6 +254,15 @@ def test_a_firewall_between_pods_and_the_machine_is_tried_and_named(tmp_path: Pa
 
 
 @AS_ROOT
+def test_a_firewall_that_lets_in_who_goes_to_the_api_is_none(tmp_path: Path) -> None:
+    with network_namespace(mapped=False) as enter:
+        rules = "iif lo accept; ct state established accept; tcp dport 6443 accept"
+        nft(enter, f"table inet host {{ chain c {{ type filter hook input priority 0; policy drop; {rules}; }}; }}")
+        with running(tmp_path / "d", *OPTIONS, "--listen", "127.0.0.1:6443", enter=enter) as region:
+            assert not [line for line in region.lines if "what pods send" in line]
+
+
+@AS_ROOT
 def test_each_firewall_is_named_with_the_line_that_opens_it(tmp_path: Path) -> None:
     hooks = "".join(
         f"chain {hook} {{ type filter hook {hook} priority 0; policy drop; }}; " for hook in ("input", "forward")

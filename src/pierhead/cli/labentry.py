@@ -28,6 +28,10 @@ def execute(data_dir: Path, where: str, namespace: str, command: tuple[str, ...]
     Raises:
         UsageError: no lab runs there, there is no such place in it, or no such command.
     """
+    if not command[0]:
+        raise UsageError(
+            "the command to run has no name", "write one after the place: pierhead lab exec node-1 ip address"
+        )
     first = labdirectory.first_of(data_dir)
     file = labdirectory.host_file(data_dir, where)
     if where not in labdirectory.hosts(data_dir):

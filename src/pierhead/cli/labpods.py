@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pierhead.api.kinds import POD
+from pierhead.api.kinds import NAMESPACE, POD
 from pierhead.cli import connection
 from pierhead.client.client import Client
-from pierhead.errors import ApiError, UsageError
+from pierhead.errors import UsageError
 from pierhead.region import labdirectory
 
 
@@ -22,19 +22,24 @@ def find(data_dir: Path, where: str, namespace: str) -> Path:
     name = where.removeprefix("pod/")
 
     async def ask(client: Client) -> None:
-        try:
-            pod = await client.get(POD, name, namespace)
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            pods = [pod["metadata"]["name"] for pod in (await client.list(POD, namespace)).items]
-            raise missing(where, namespace, pods, labdirectory.hosts(data_dir)) from error
+        namespaces = [each["metadata"]["name"] for each in (await client.list(NAMESPACE)).items]
+        if namespace not in namespaces:
+            raise no_namespace(namespace, namespaces)
+        pods = {each["metadata"]["name"]: each for each in (await client.list(POD, namespace)).items}
+        if name not in pods:
+            raise missing(where, namespace, [*pods], labdirectory.hosts(data_dir))
+        pod = pods[name]
         found.append(labdirectory.pod_file(data_dir, pod["spec"].get("nodeName", ""), pod["metadata"]["uid"]))
 
     connection.run(data_dir / "kubeconfig", "pierhead-lab", ask)
     if not found[0].is_file():
         raise UsageError(f"pod {name} does not run", f"see: kubectl --namespace {namespace} get pod {name}")
     return found[0]
+
+
+def no_namespace(name: str, namespaces: Sequence[str]) -> UsageError:
+    what = f"there is no namespace {name}" if name else "--namespace names none"
+    return UsageError(what, f"leave it out, or write one of: {', '.join(namespaces)}")
 
 
 def missing(where: str, namespace: str, pods: Sequence[str], hosts: Sequence[str]) -> UsageError:

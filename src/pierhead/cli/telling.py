@@ -332,8 +332,9 @@ def _counts(step: Step) -> bool:
     asked = [looked for looked in step.looked if looked.there in ASKED]
     if not step.done:
         return bool(asked) and not asked[-1].found
-    alone = len(step.rule) == 1 and step.verdict is not None and bool(step.verdict.chain)
-    return bool(asked) or not (alone or step.verdict == RETURN)
+    to = step.verdict.chain if step.verdict else ""
+    onwards = to.startswith(KEEPING) if len(step.rule) > 1 else bool(to)
+    return bool(asked) or not (onwards or step.verdict == RETURN)
 
 
 def _indented(lines: Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ changed. Each running container has a task that waits for its end and lets its p
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from functools import partial
@@ -25,6 +26,8 @@ from pierhead.node.host import Host
 from pierhead.node.launch import Refused
 from pierhead.node.podlogs import PodLogs
 from pierhead.node.podstatus import Gone, PodStatus
+
+log = logging.getLogger(__name__)
 
 SHUTDOWN_GRACE = 2.0
 """Seconds a container has to end when the agent ends."""
@@ -83,8 +86,11 @@ class PodRunner:
                 finally:
                     await self._end_all(SHUTDOWN_GRACE)
         finally:
-            self._host.pods.detach(self.pod.metadata.uid)
             self._logs.close()
+            try:
+                self._host.pods.detach(self.pod.metadata.uid)
+            except (KernelError, OSError) as error:  # the next pod of this uid, or the next start, makes away with it
+                log.warning("the network of pod %s is not undone: %s", self._title, error)
 
     async def _forget(self) -> None:
         """What ran when this failed is ended before anything is started again."""

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from pierhead.api.network import Network, Range
 from pierhead.client.informers import Informers
+from pierhead.client.troubles import Troubles
 from pierhead.dataplane.netlink import Netlink
 from pierhead.dataplane.nftables import Nftables
 from pierhead.dataplane.ruleset_watch import RulesetWatch
@@ -63,6 +64,7 @@ class Lab:
         self.groups = tuple((node,) for node in placed)
         self._settings, self._stack = settings, stack
         self._addresses = {node.name: fabric.node(number) for number, node in enumerate(placed)}
+        self._troubles = Troubles()
         self._floating = frozenset(settings.network.floating_ranges)
         """What the fabric leads to."""
 
@@ -75,6 +77,7 @@ class Lab:
         network, pods = self._settings.network, {node.name: node.pod_ranges for (node,) in self.groups}
         own = (*network.service_ranges, *network.floating_ranges)
         ports = {**fabric.nodes(pods, own), fabric.OUTSIDE: fabric.outside((*own, *network.pod_ranges))}
+        netns.remove_below(host_file(self._settings.data_dir, ""))  # names that a killed lab left, of more nodes maybe
         root = self._stack.enter_context(Netlink.open(Protocol.ROUTE))
         bridge = fabric.build(root, list(pods.values()))
         for name, port in ports.items():
@@ -104,6 +107,9 @@ class Lab:
         """Brings the fabric's routes to floating IPs to what the pools hold. What the fabric has itself stays with it. False: it could not
         be done."""
         versions = {found.version for found in self._settings.network.service_ranges}
+        for found in pools:
+            if fabric.has(found) and self._troubles.is_news("taken", str(found)):
+                log.warning("floating IPs %s are not reached: the lab has addresses there itself", found)
         wanted = frozenset(found for found in pools if found.version in versions and not fabric.has(found))
         gone, come = (self._led(found) for found in (self._floating - wanted, wanted - self._floating))
         try:

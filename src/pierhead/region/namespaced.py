@@ -160,9 +160,10 @@ def _look_for_firewalls(settings: Settings, namespace: NetworkNamespace, plan: W
         who = "pods send to the world" if settings.egress else "hosts outside send to floating IPs and node ports"
         for found in firewalls.shut(firewall, Hook.FORWARD, plan):
             log.warning("what %s: %s", who, found)
-    if not _lets_in(namespace, plan.sides, PATIENCE):
+    lets_in = partial(_lets_in, namespace, plan.sides, settings.port)
+    if not lets_in(PATIENCE):
         suspects = [*firewalls.shut(firewall, Hook.INPUT, plan)]
-        if not suspects and not _lets_in(namespace, plan.sides, LONGER):
+        if not suspects and not lets_in(LONGER):
             suspects = [
                 f"lost, and no firewall is seen that drops it: nft list ruleset; iptables-legacy -S; it comes by {plan.link}"
             ]
@@ -170,16 +171,24 @@ def _look_for_firewalls(settings: Settings, namespace: NetworkNamespace, plan: W
             log.warning("what pods send to this machine, and so to the API: %s", found)
 
 
-def _lets_in(namespace: NetworkNamespace, sides: Sequence[Side], patience: float) -> bool:
-    """Whether the machine answers its node; tried, in IPv4, which has no neighbours to find first. ``patience``: in seconds."""
+def _lets_in(namespace: NetworkNamespace, sides: Sequence[Side], port: int, patience: float) -> bool:
+    """Whether the machine answers its node; tried, in IPv4, which has no neighbours to find first. ``port``: the API's, where a firewall may
+    let in more than elsewhere; 0, or one that is taken: any. ``patience``: in seconds."""
     for address in (str(side.machine) for side in sides if side.machine.version == 4):
-        with socket.create_server((address, 0)) as server:
+        with _server(address, port) as server:
             call = partial(socket.create_connection, server.getsockname(), timeout=patience)
             try:
                 namespace.within(call).close()
             except OSError:
                 return False
     return True
+
+
+def _server(address: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((address, port))
+    except OSError:
+        return socket.create_server((address, 0))
 
 
 def guard(namespace: NetworkNamespace, grounds: Sequence[Ground]) -> None:

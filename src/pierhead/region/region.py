@@ -106,7 +106,7 @@ def _holder(data_dir: Path) -> str:
     with suppress(OSError):
         if labdirectory.running(data_dir):
             return f"by pierhead lab down --data-dir {shlex.quote(str(data_dir))}"
-    return "`pierhead up`"
+    return "`pierhead up` or `pierhead lab up`"
 
 
 def _services(store: SqliteStore) -> Iterator[Service]:

@@ -217,7 +217,7 @@ def test_what_differs_is_named_with_what_was_wanted() -> None:
     assert found.differs == "the kernel does something else than the Services ask for"
     assert found.lines[-3:] == [
         f"differs: frontends lacks {cluster_ip()} . tcp . 8080",
-        "refused by verdicts 5",
+        "refused by verdicts 4",
         f"wanted: {GOES}",
     ]
 

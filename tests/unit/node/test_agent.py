@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import os
 import socket
 from ipaddress import ip_address, ip_network
@@ -16,6 +17,7 @@ from pierhead.api import Tree
 from pierhead.api.kinds import CONFIG_MAP, LEASE, NAMESPACE, NODE, POD, SECRET, SERVICE
 from pierhead.errors import ApiError
 from pierhead.node import registration
+from pierhead.node.podnetwork import Shared
 
 ZONE = "topology.kubernetes.io/zone"
 SERVE = (
@@ -97,6 +99,33 @@ def test_logs_of_pods_that_went_while_no_agent_ran_are_removed(tmp_path: Path) -
         assert len(list(left.parent.parent.iterdir())) == 1
 
     play(tmp_path, scene)
+
+
+class Stuck(Shared):
+    """Lets no pod go."""
+
+    def detach(self, pod: str) -> None:
+        raise OSError(errno.EBUSY, "in use")
+
+
+def test_a_pod_whose_network_cannot_be_undone_ends_all_the_same_and_leaves_no_log_open(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(region: Region) -> None:
+        await region.create("web", shell("echo here; exec sleep 1000"))
+        assert await region.until_said("web") == "here\n"
+        assert written(tmp_path)
+
+    play(tmp_path, scene, network=Stuck())
+    assert not written(tmp_path)
+    assert "web_default" in caplog.text
+    assert "is not undone: [Errno 16] in use" in caplog.text
+
+
+def written(directory: Path) -> list[Path]:
+    """Files below it that this process has open."""
+    found = (path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+    return [path for path in found if path.is_relative_to(directory)]
 
 
 def test_a_pod_runs_until_it_is_deleted(tmp_path: Path) -> None:
