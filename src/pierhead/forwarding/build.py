@@ -52,8 +52,9 @@ def build(service: views.Service, slices: Iterable[views.EndpointSlice], place: 
     backends: dict[PortKey, Backends] = {}
     refusals: list[Refusal] = []
     held = tuple(slices)
+    wanted = frozenset((port.name, port.protocol) for port in service.spec.ports)
     for family, cluster_ip in _cluster_ips(service):
-        found, refused = by_port(name, (item for item in held if item.address_type == family), place)
+        found, refused = by_port(name, (item for item in held if item.address_type == family), wanted, place)
         refusals += refused
         for port in service.spec.ports:
             key = PortKey(name, port.name, port.protocol, family)

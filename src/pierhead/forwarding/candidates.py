@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -35,28 +35,30 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
 
 
 def _programmable(
-    slices: Iterable[views.EndpointSlice],
+    slices: Iterable[views.EndpointSlice], wanted: Collection[PortName]
 ) -> Iterator[tuple[PortName, int, views.Endpoint, str]]:
     """Port, its number, endpoint and address type of every pair in the slices which a proxy can program: a port without name or number
-    means "all ports" and is left out, and so are slices of host names and of headless Services."""
+    means "all ports" and is left out, and so are slices of host names and of headless Services. Nor does it matter what is behind ports
+    that the Service has not: a slice may have 20,000 of them, each with 1,000 endpoints."""
     for found in slices:
         if found.address_type == "FQDN" or HEADLESS_LABEL in found.metadata.labels:
             continue
         for port in found.ports or ():
             if port.name is None or port.port is None:
                 continue
-            for endpoint in found.endpoints or ():
+            name = port.name, port.protocol or "TCP"
+            for endpoint in (found.endpoints or ()) if name in wanted else ():
                 if endpoint.addresses:
-                    yield (port.name, port.protocol or "TCP"), port.port, endpoint, found.address_type
+                    yield name, port.port, endpoint, found.address_type
 
 
 def by_port(
-    service: ServiceName, slices: Iterable[views.EndpointSlice], place: Place
+    service: ServiceName, slices: Iterable[views.EndpointSlice], wanted: Collection[PortName], place: Place
 ) -> tuple[Mapping[PortName, Sequence[Candidate]], tuple[Refusal, ...]]:
-    """The candidates of each port, sorted, each socket once, and the endpoints that may not be served."""
+    """The candidates of each port that is wanted, sorted, each socket once, and the endpoints that may not be served."""
     found: dict[PortName, dict[tuple[str, int], Candidate]] = {}
     refused: dict[tuple[str, str, int], Refusal] = {}
-    for name, number, endpoint, family in _programmable(slices):
+    for name, number, endpoint, family in _programmable(slices, wanted):
         given = endpoint.addresses[0]
         address = canonical(given)
         if not address or family_of(address) != family:

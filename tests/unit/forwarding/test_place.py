@@ -96,3 +96,13 @@ def test_the_first_and_the_last_port_are_ports(number: int) -> None:
     ports = [{"name": "http", "protocol": "TCP", "port": number}]
     part = build(service(), [slice_of("web", endpoint(1), ports=ports)], HERE)
     assert [found.port for backends in part.table.backends.values() for found in backends.cluster] == [number]
+
+
+def test_what_is_behind_ports_that_the_service_has_not_is_not_looked_at() -> None:
+    """A slice of the greatest size would keep the proxy for minutes from everything else."""
+    ports = [{"name": f"p{number}", "protocol": "TCP", "port": number} for number in range(1, 20_001)]
+    ports.append({"name": "http", "protocol": "TCP", "port": 9376})
+    others = [endpoint(number, addresses=["8.8.8.8"]) for number in range(999)]
+    part = build(service(), [slice_of("web", endpoint(1), *others, ports=ports)], HERE)
+    assert [found.address for backends in part.table.backends.values() for found in backends.cluster] == [pod(1)]
+    assert [(found.address, found.port) for found in part.refusals] == [("8.8.8.8", 9376)]
