@@ -274,7 +274,17 @@ class _Telling:
         if node := self._seen.node_at(address):
             return f"goes on to node {node.metadata.name}, and meets the rules there"
         unsure = ", if the node has a route there" if self._kernel and self._kernel.ways is None else ""
+        if self._is_kept_in(address):
+            return f"goes on to the machine, which without --egress refuses it to pods unless {address} is its own"
         return f"goes on to {address}{unsure}: no Service has {self._packet.protocol} port {self._packet.port} there"
+
+    def _is_kept_in(self, address: str) -> bool:
+        """Whether the machine lets a pod's packet go no further than itself: there, and where no default route says that pods may go out."""
+        network, source = self._place.network, ip_address(self._packet.source)
+        ways = (self._kernel.ways if self._kernel else None) or ()
+        goes_out = any(way.version == source.version and not way.prefixlen for way in ways)
+        inside = any(source in found for found in network.pod_ranges)
+        return inside and bool(ways) and not (goes_out or lab.is_one(network) or address in network.machine_addresses)
 
     def _unreachable(self, address: Address) -> str:
         """Why the node can send nothing there; empty: it can, or it is not known."""

@@ -123,7 +123,12 @@ def test_an_address_that_nobody_has_ends_here_where_a_pool_holds_it(
         ("node", "0.0.0.0:80", "does not leave the node: 127.0.0.1 is the sender itself"),
         ("p", "224.0.0.1:80", "unreachable: TCP has no connection to a multicast address"),
         ("p", "255.255.255.255:80", "unreachable: TCP has no connection to a broadcast address"),
-        ("p", "203.0.113.9:80", "goes on to 203.0.113.9: no Service has TCP port 80 there"),
+        (
+            "p",
+            "203.0.113.9:80",
+            "goes on to the machine, which without --egress refuses it to pods unless 203.0.113.9 is its own",
+        ),
+        ("node", "203.0.113.9:80", "goes on to 203.0.113.9: no Service has TCP port 80 there"),
     ],
 )
 def test_where_no_way_leads_nothing_goes_on(origin: str, target: str, verdict: str) -> None:
