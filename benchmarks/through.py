@@ -28,6 +28,8 @@ SECONDS: Mapping[Kind, float] = {"new": 0.15, "kept": 0.1, "udp": 0.1, "connect"
 RATES: Mapping[Kind, str] = {"new": "new connections", "kept": "keep-alive requests", "udp": "UDP requests"}
 LEAST = 8_000
 """New connections a second of the direct way below which a machine is too busy to compare anything on."""
+SETTLE = 0.1
+"""Seconds in which a proxy may close what the last clients of another way have left it, before the next way is asked."""
 PATIENCE = 100.0
 """Seconds after which no round is begun."""
 
@@ -67,12 +69,12 @@ def measure(directory: Path) -> None:
 
 def one(ways: Mapping[str, Way], *, backwards: bool) -> Round:
     names = [*reversed([*ways])] if backwards else [*ways]
-    return {
-        name: {
-            kind: ways[name].ask(kind, seconds) for kind, seconds in SECONDS.items() if kind != "udp" or ways[name].udp
-        }
-        for name in names
-    }
+    found: dict[str, Mapping[Kind, Traffic]] = {}
+    for name in names:
+        way = ways[name]
+        time.sleep(SETTLE)
+        found[name] = {kind: way.ask(kind, seconds) for kind, seconds in SECONDS.items() if kind != "udp" or way.udp}
+    return found
 
 
 def report(names: list[str], rounds: list[Round]) -> None:
