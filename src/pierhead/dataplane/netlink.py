@@ -30,7 +30,7 @@ from pierhead.errors import (
 )
 from pierhead.wire.netlink import Flag, Message, Outcome, Protocol, attribute_at, encode, encode_batch, parse
 
-SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 1, 10, 11
+SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 1, 10, 11, 12
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 SEND_BUFFER: Final = 1 << 28
 """Bytes; a transaction of 100,000 elements is 5 MB, and the kernel counts its overhead too."""
@@ -166,6 +166,11 @@ class Netlink:
         if len(outcomes) < len(messages):
             raise AnswerLost(0, messages[len(outcomes)].subject, "the kernel did not answer")
         return _refusals(outcomes, first, messages)
+
+    def ask_strictly(self) -> None:
+        """From now on what a dump of routes asks for is all that it gets (Linux 4.20); an older kernel gives more."""
+        with suppress(OSError):
+            self._socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
 
     def request(self, message: Message) -> list[Message]:
         """The kernel's answer to a question: one message, or all of a dump, which is asked anew when what it shows changed meanwhile.

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from math import inf
 
 from msgspec.structs import replace
 
@@ -16,6 +15,7 @@ from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informer import Change, Informer
 from pierhead.client.informers import Informers
+from pierhead.client.pace import Pace, delay
 from pierhead.dataplane.dataplane import DataPlane, Stranger
 from pierhead.dataplane.report import Report, Reporter
 from pierhead.forwarding.assembly import NOTHING, Assembly
@@ -28,9 +28,8 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
-"""Seconds before the whole table is tried again after a failed commit, or after somebody insisted on changing it; doubled each time."""
-QUIET_SECONDS = 60.0
-"""Whoever changes what we hold again before this passes insists, and is answered later each time, as a failed commit is."""
+"""Seconds before the whole table is tried again after a failed commit, or after somebody insisted on changing it (``Pace``); doubled each
+time."""
 RETRY_SECONDS = 2.0
 """How often refused frontends are tried again when nothing else happens: whoever held a port, or a limit, does not tell us."""
 
@@ -132,15 +131,15 @@ class Proxier:
     async def _recover(self, error: Exception) -> None:
         self._whole = True
         self._failures += 1
-        delay = _delay(self._failures)
+        pause = _delay(self._failures)
         text = "programming failed, trying the whole table again in %.1f s: %s"
-        log.warning(text, delay, error, exc_info=_bug(error))
-        await asyncio.sleep(delay)
+        log.warning(text, pause, error, exc_info=_bug(error))
+        await asyncio.sleep(pause)
 
     async def _stand_by(self) -> None:
         """Writes the table again when somebody else has changed it: at once, and where he insists later each time."""
         await self._held.wait()
-        strangers, failures = _Pace(), _Pace()
+        strangers, failures = Pace(), Pace()
         while True:
             try:
                 stranger = await self._dataplane.disturbed()
@@ -203,19 +202,6 @@ class Proxier:
             self._wake.set()
 
 
-class _Pace:
-    """How often something happened, each time before it was quiet for long."""
-
-    def __init__(self) -> None:
-        self._times, self._last = 0, -inf
-
-    def again(self) -> int:
-        """It happened: 1 for the first time."""
-        now = asyncio.get_running_loop().time()
-        self._times, self._last = (self._times + 1 if now - self._last < QUIET_SECONDS else 1), now
-        return self._times
-
-
 def _bug(error: Exception) -> Exception | None:
     """One that no data plane says it raises: where it comes from is worth knowing."""
     return None if isinstance(error, OSError) else error
@@ -223,7 +209,7 @@ def _bug(error: Exception) -> Exception | None:
 
 def _delay(times: int) -> float:
     """Seconds, the longer the more often something happened."""
-    return min(LONGEST_DELAY, FIRST_DELAY * (1 << min(times - 1, 10)))
+    return delay(times, first=FIRST_DELAY, longest=LONGEST_DELAY)
 
 
 def _name_of(service: Service) -> ServiceName:

@@ -52,6 +52,8 @@ class RulesetWatch:
         """Of a commit whose generation, which ends its notices, has not come yet."""
         self._sure = True
         """False: notices of that commit may be lost, or these be another one's."""
+        self.hearing = asyncio.Event()
+        """Set from `begin` on."""
         connection.setblocking(False)
 
     @classmethod
@@ -71,6 +73,7 @@ class RulesetWatch:
         self._socket.bind((0, 0))
         _all_but(self._socket, own)
         self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
+        self.hearing.set()
 
     async def wait(self) -> None:
         """Until there is something to read."""

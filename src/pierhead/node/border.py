@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from ipaddress import ip_network
+from itertools import count
 from typing import Final
 
 import msgspec
 
 from pierhead.api.network import Range
+from pierhead.client.pace import Pace, delay
 from pierhead.client.troubles import Troubles
-from pierhead.dataplane.netlink import Netlink
+from pierhead.dataplane.netlink import ATTEMPTS, Netlink
 from pierhead.dataplane.ruleset_watch import RulesetWatch
-from pierhead.errors import KernelError
+from pierhead.errors import KernelError, ObjectMissing
 from pierhead.forwarding.nftlayout import judged, within
 from pierhead.wire import expressions as x
 from pierhead.wire.expressions import Compare, Expression, Meta
@@ -30,8 +33,10 @@ from pierhead.wire.netlink import Message
 from pierhead.wire.nftables import Base, Chain, Family, Hook, Rule, Table, add, delete
 from pierhead.wire.routes import IP
 
-PAUSE: Final = 1.0
-"""Seconds between two times that it is laid."""
+PAUSE, LONGEST = 0.5, 30.0
+"""Seconds between two times that it is laid, doubled for who insists: two who both do are not to busy the machine."""
+PATIENCE: Final = 30.0
+"""Seconds for the nodes' first load."""
 COMMENT: Final = "who crosses the border of a Pierhead region"
 
 
@@ -54,36 +59,50 @@ def lay(machine: Netlink, link: str, borders: Iterable[Border]) -> None:
     Raises:
         KernelError: the kernel refused; nothing was done.
     """
-    machine.transact([*_gone(machine, link), *(message for border in borders for message in _table(link, border))])
+    _replace(machine, lambda table: table.name == link, [each for border in borders for each in _table(link, border)])
 
 
 def remove(machine: Netlink, link: str) -> None:
-    machine.transact([*_gone(machine, link)])
+    _replace(machine, lambda table: table.name == link)
+
+
+def sweep(machine: Netlink, links: Container[str]) -> None:
+    """Takes away those whose link is gone: of regions that were killed, and their directory removed. ``links``: names of all there are."""
+    _replace(machine, lambda table: table.comment == COMMENT and table.name not in links)
 
 
 class Keeper:
     """Lays the border again whenever somebody else changed it: who loads a machine's own rules anew (``nft flush ruleset`` comes first
     there) means no harm, and would open it unseen."""
 
-    def __init__(self, machine: Netlink, watch: RulesetWatch, link: str, borders: Sequence[Border]) -> None:
-        """``machine``: the socket by which it was laid; ``watch`` has not begun, and does now."""
-        self._machine, self._watch, self._link, self._borders = machine, watch, link, borders
-        self._troubles = Troubles()
-        watch.begin(machine.port)
+    def __init__(
+        self, machine: Netlink, watch: RulesetWatch, link: str, borders: Sequence[Border], after: asyncio.Event
+    ) -> None:
+        """``machine``: the socket by which it was laid. ``watch`` has not begun, and does not ``after`` that: who listens makes every load of
+        rules slower, on all of the machine."""
+        self._machine, self._watch, self._link, self._borders, self._after = machine, watch, link, borders, after
+        self._troubles, self._strangers = Troubles(), Pace()
 
     async def follow(self) -> None:
-        """Until cancelled."""
-        due = False
+        """Until cancelled. What somebody did before it listens is mended when it does."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._after.wait()
+        self._watch.begin(self._machine.port)
+        due = True
         while True:
             if not due:
                 await self._watch.wait()
             if self._is_changed() or due:
                 due = not self._lay()
-                await asyncio.sleep(PAUSE)  # two who both insist are not to busy the machine
+                await asyncio.sleep(delay(self._strangers.again(), first=PAUSE, longest=LONGEST))
 
     def _is_changed(self) -> bool:
         """Or may be, for all we heard."""
-        commits = self._watch.read()
+        try:
+            commits = self._watch.read()
+        except KernelError:  # a notice that cannot be read
+            return True
         by = {each.program for each in commits if any(table.name == self._link for table in each.tables)}
         if by:
             who = " and ".join(sorted(by - {""})) or "somebody"
@@ -104,9 +123,17 @@ class Keeper:
         return True
 
 
-def _gone(machine: Netlink, link: str) -> Iterator[Message]:
-    held = read_tables(machine.request(dump_tables()))
-    return (delete(table) for table in held if table.name == link)
+def _replace(machine: Netlink, is_old: Callable[[Table], bool], new: Sequence[Message] = ()) -> None:
+    """One transaction. Who flushes all rules between the look and it makes it fail, and be tried again."""
+    for attempt in count(1):
+        old = [delete(table) for table in read_tables(machine.request(dump_tables())) if is_old(table)]
+        try:
+            machine.transact([*old, *new])
+        except ObjectMissing:
+            if attempt == ATTEMPTS:
+                raise
+        else:
+            return
 
 
 def _table(link: str, border: Border) -> Iterator[Message]:

@@ -91,12 +91,13 @@ def _way_out(link: Link | None) -> str:
     )
 
 
-def lay(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> None:
+def lay(machine: Netlink, node: NetworkNamespace, wiring: Wiring, *, wholly: bool = True) -> None:
     """Connects the two. Of what an earlier run left under this name all that is right stays as it is, so that traffic over it goes on;
-    what is missing is added, what is too much taken away.
+    what is missing is added, what is too much taken away. ``wholly``: a link that was not there before is not left behind without all
+    that belongs to it.
 
     Raises:
-        KernelError: the kernel refused a step; of a link that was not there before nothing is left.
+        KernelError: the kernel refused a step; the others were done.
     """
     with node.open(Protocol.ROUTE) as inside:
         found = _ends(machine, inside, node, wiring.link)
@@ -104,14 +105,29 @@ def lay(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> None:
             here, there = found or _connect(machine, inside, node, wiring.link)
             _bring(inside, {there, LOOPBACK, NOWHERE}, list(_inside(there, wiring.sides)))
             _bring(machine, {here}, list(_outside(here, wiring.sides)))
+            machine.perform([links.set_master(here, 0)])
             if len(wiring.whose.encode()) <= NOTE:
                 machine.perform([links.set_alias(here, wiring.whose)])
             for setting, value in _settings(wiring.sides):
                 node.set(setting, value)
         except BaseException:
-            if found is None:
+            if found is None and wholly:
                 remove(machine, wiring.link)
             raise
+
+
+def names(machine: Netlink) -> frozenset[str]:
+    """Of all links of the machine."""
+    return frozenset(links.read(message).name for message in machine.request(links.dump()))
+
+
+def number(machine: Netlink, wiring: Wiring) -> int:
+    """The index of the machine's end, another one each time that it is made.
+
+    Raises:
+        ObjectMissing: there is none.
+    """
+    return links.read(machine.request(links.find(wiring.link))[0]).index
 
 
 def is_laid(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> bool:
@@ -125,6 +141,8 @@ def is_laid(machine: Netlink, node: NetworkNamespace, wiring: Wiring) -> bool:
         if found is None:
             return False
         here, there = found
+        if links.read(machine.request(links.find(here))[0]).master:
+            return False
         return all(
             set(map(_key, wanted)) <= set(map(_key, _present(end, indexes)))
             for end, indexes, wanted in (
@@ -206,7 +224,8 @@ def _present(end: Netlink, indexes: Set[int]) -> Iterator[Address | Route]:
     for found in map(routes.read_address, end.request(routes.dump_addresses())):
         if found.index in indexes - {LOOPBACK} and not found.interface.is_link_local:
             yield found
-    for route in _known(end, (4, 6)):
+    one = next(iter(indexes)) if len(indexes) == 1 else 0  # a machine may have a million routes
+    for route in _known(end, (4, 6), one):
         if route.index in indexes and route.protocol == routes.STATIC:
             yield route
 
@@ -263,9 +282,9 @@ def _alone(index: int, address: IP) -> Address:
     return Address(index, ip_interface(address), without_dad=address.version == 6)
 
 
-def _known(machine: Netlink, versions: Iterable[int]) -> Iterator[Route]:
+def _known(machine: Netlink, versions: Iterable[int], index: int = 0) -> Iterator[Route]:
     for version in sorted(versions):
-        yield from filter(None, map(routes.read_route, machine.request(routes.dump_routes(version))))
+        yield from filter(None, map(routes.read_route, machine.request(routes.dump_routes(version, index))))
 
 
 def _meet(one: Range, other: routes.Network) -> bool:

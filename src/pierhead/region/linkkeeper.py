@@ -6,8 +6,8 @@ import asyncio
 import logging
 import socket
 from collections.abc import Sequence
-from typing import Final
 
+from pierhead.client.pace import Pace, delay
 from pierhead.client.troubles import Troubles
 from pierhead.errors import KernelError
 from pierhead.node.linkwatch import LinkWatch, Notice
@@ -17,8 +17,8 @@ from pierhead.wire.routes import Address, Route
 
 log = logging.getLogger(__name__)
 
-PAUSE: Final = 1.0
-"""Seconds between two times that it is laid: two who both insist are not to busy the machine."""
+PAUSE, LONGEST = 0.5, 30.0
+"""Seconds between two looks, doubled for who insists: two who both do are not to busy the machine."""
 
 
 class LinkKeeper:
@@ -26,8 +26,9 @@ class LinkKeeper:
 
     def __init__(self, watch: LinkWatch, routes: PoolRoutes) -> None:
         self._watch, self._routes = watch, routes
-        self._index = 0
-        self._troubles = Troubles()
+        self._index = self._bound = 0
+        """The link's number as of the last notice, and as of the last time that the doors were bound to it."""
+        self._troubles, self._strangers = Troubles(), Pace()
         self.doors: Sequence[socket.socket] = ()
         """Sockets that take what comes by the link: by its number, which a link that is made anew has no more."""
 
@@ -37,18 +38,27 @@ class LinkKeeper:
         while True:
             if not due:
                 await self._watch.wait()
-            heard = self._watch.read()
-            if due or not heard.complete or any([*map(self._is_ours, heard.notices)]):
+            if self._is_concerned() or due:
                 due = not self._mend()
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(delay(self._strangers.again(), first=PAUSE, longest=LONGEST))
+
+    def _is_concerned(self) -> bool:
+        """Whether anything that was heard may be about the link. All of it is looked at: it tells the link's number."""
+        try:
+            heard = self._watch.read()
+        except KernelError:  # a notice that cannot be read
+            return True
+        return any([*map(self._is_ours, heard.notices)]) or not heard.complete
 
     def _mend(self) -> bool:
         """False: it is to be tried again."""
         link = self._routes.link
         try:
             changed = self._routes.mend()
-            for door in self.doors if changed else ():
-                door.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
+            if (number := self._routes.number()) != self._bound:
+                for door in self.doors:
+                    door.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
+                self._bound = number
         except (KernelError, OSError) as error:
             if self._troubles.is_news(str(error)):
                 log.warning("link %s of this machine, or a route over it, is not as it should be: %s", link, error)
@@ -59,7 +69,6 @@ class LinkKeeper:
         return True
 
     def _is_ours(self, found: Notice) -> bool:
-        """Whether it may be about the link. All of them are looked at: they tell its number."""
         match found:
             case Link() if found.name == self._routes.link:
                 self._index = found.index

@@ -62,10 +62,12 @@ class Namespaced:
         routes: PoolRoutes,
         link: LinkKeeper,
         border: Keeper,
+        loaded: asyncio.Event,
         stack: ExitStack,
     ) -> None:
+        """``loaded``: to be set when the rules of the nodes are there."""
         self._network, self._namespace, self._directory, self._stack = settings.network, namespace, directory, stack
-        self._routes, self._link, self._border = routes, link, border
+        self._routes, self._link, self._border, self._loaded = routes, link, border, loaded
         self.link = routes.link
         self.groups = (place(settings.network, settings.zones, settings.node_name),)
 
@@ -85,6 +87,7 @@ class Namespaced:
         with ExitStack() as opened:
             kernel = opened.enter_context(self._namespace.open(Protocol.NETFILTER))
             watch = opened.enter_context(self._namespace.within(RulesetWatch.open))
+            watch.hearing = self._loaded
             opened.pop_all()
             return Nftables(grounds(self._network, owner), kernel, watch)
 
@@ -111,6 +114,7 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
     with ExitStack() as stack:
         with _fitting():
             machine = stack.enter_context(Netlink.open(Protocol.ROUTE))
+            machine.ask_strictly()
             wiring.check(machine, plan)
             if left := netns.find(path):
                 guard(left, grounds(settings.network, owner))  # before anything is undone: it may be another's
@@ -119,9 +123,9 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             guard(namespace, grounds(settings.network, owner))
             firewall = stack.enter_context(Netlink.open(Protocol.NETFILTER))
             stack.callback(border.remove, firewall, plan.link)
+            border.sweep(firewall, wiring.names(machine))
             border.lay(firewall, plan.link, _borders(settings))
-            keeper = Keeper(firewall, stack.enter_context(RulesetWatch.open()), plan.link, [*_borders(settings)])
-            watch = stack.enter_context(LinkWatch.open())
+            heard, watch = stack.enter_context(RulesetWatch.open()), stack.enter_context(LinkWatch.open())
             stack.callback(wiring.remove, machine, plan.link)
             pools = wiring.besides(machine, plan) if left else ()  # traffic there goes on until the pools are known
             wiring.lay(machine, namespace, wired((*settings.network.floating_ranges, *pools)))
@@ -130,8 +134,9 @@ def namespaced(settings: Settings, owner: str) -> Iterator[Namespaced]:
             except KernelError as error:  # a hint that is not to be had keeps nobody from starting
                 log.warning("whether a firewall of this machine is in the way cannot be told: %s", error)
             netns.remove_below(directory / PODS)
-        routes = PoolRoutes(machine, namespace, wired)
-        yield Namespaced(settings, namespace, directory, routes, LinkKeeper(watch, routes), keeper, stack)
+        routes, loaded = PoolRoutes(machine, namespace, wired), asyncio.Event()
+        keeper = Keeper(firewall, heard, plan.link, [*_borders(settings)], loaded)
+        yield Namespaced(settings, namespace, directory, routes, LinkKeeper(watch, routes), keeper, loaded, stack)
 
 
 @contextmanager
@@ -220,9 +225,8 @@ def clear(data_dir: Path) -> None:
             names = {_link(directory), *(wiring.leading(machine, left) if left else ())}
             for name in names:
                 wiring.remove(machine, name)
-        with Netlink.open(Protocol.NETFILTER) as firewall:
-            for name in names:
-                border.remove(firewall, name)
+            with Netlink.open(Protocol.NETFILTER) as firewall:
+                border.sweep(firewall, wiring.names(machine))
         netns.remove_below(directory / PODS)
         netns.remove(directory / NODE)
     except KernelError as error:

@@ -60,8 +60,10 @@ class PoolRoutes:
 
     def __init__(self, machine: Netlink, node: NetworkNamespace, plan: Callable[[tuple[Range, ...]], Wiring]) -> None:
         self._machine, self._node, self._plan = machine, node, plan
+        self._wanted: tuple[Range, ...] = ()
         self._laid: tuple[Range, ...] | None = None
         """None: unknown."""
+        self._led: frozenset[Range] = frozenset()
         self._troubles = Troubles()
 
     async def follow(self, informers: Informers) -> None:
@@ -76,7 +78,7 @@ class PoolRoutes:
     @property
     def led(self) -> frozenset[Range]:
         """Where the machine's routes over it lead."""
-        return frozenset(wiring.taken(self._plan(self._laid or ())))
+        return self._led
 
     def mend(self) -> bool:
         """Lays again what was laid last, if anything of it is missing; says whether that was so.
@@ -86,16 +88,28 @@ class PoolRoutes:
         """
         if self._laid is None:
             return False  # whoever follows the pools is about to lay all of it
-        plan = self._plan(self._laid)
-        if wiring.is_laid(self._machine, self._node, plan):
+        if self._laid == self._wanted and wiring.is_laid(self._machine, self._node, self._plan(self._laid)):
             return False
-        wiring.lay(self._machine, self._node, plan)
+        free = tuple(filter(self._is_free, self._wanted))
+        if free == self._laid and wiring.is_laid(self._machine, self._node, self._plan(free)):
+            return False
+        wiring.lay(self._machine, self._node, self._plan(free), wholly=False)
+        self._laid = free
         return True
+
+    def number(self) -> int:
+        """The index of the machine's end.
+
+        Raises:
+            KernelError: there is none.
+        """
+        return wiring.number(self._machine, self._plan(()))
 
     def lay(self, wanted: tuple[Range, ...]) -> bool:
         """Leads to these floating IPs and to no others. What the machine uses itself stays with it. False: not all of it is done."""
         if wanted == self._laid:
             return True
+        self._wanted, self._led = wanted, frozenset(wiring.taken(self._plan(wanted)))
         try:
             free = tuple(filter(self._is_free, wanted))
             if free != self._laid:

@@ -266,9 +266,11 @@ def dump_addresses() -> Message:
     return Message(Kind.ADDRESS + 2, _IFADDR.pack(0, 0, 0, 0, 0), Flag.DUMP, "addresses")
 
 
-def dump_routes(version: int) -> Message:
-    """All routes of all tables, those that the kernel made by itself included."""
-    return Message(Kind.ROUTE + 2, _RTMSG.pack(_FAMILIES[version], *[0] * 8), Flag.DUMP, f"IPv{version} routes")
+def dump_routes(version: int, index: int = 0) -> Message:
+    """All routes of all tables, those that the kernel made by itself included. ``index``: only those over this link, where the kernel is
+    asked strictly; else it passes over that."""
+    body = _RTMSG.pack(_FAMILIES[version], *[0] * 8) + (u32(_OIF, index) if index else b"")
+    return Message(Kind.ROUTE + 2, body, Flag.DUMP, f"IPv{version} routes")
 
 
 def dump_rules(version: int) -> Message:

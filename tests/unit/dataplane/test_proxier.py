@@ -22,6 +22,7 @@ from pierhead.client.client import Client
 from pierhead.client.events import Recorder
 from pierhead.client.informers import Informers
 from pierhead.client.inprocess import InProcess
+from pierhead.client.pace import QUIET
 from pierhead.dataplane import proxier as module
 from pierhead.dataplane.dataplane import Stranger
 from pierhead.dataplane.memory import Memory
@@ -367,7 +368,7 @@ def test_a_stranger_who_insists_is_answered_ever_later_and_one_who_comes_back_an
             assert len(stage.dataplane.commits) == 9  # after 0, 0.1, 0.3, 0.7, 1.5, 3.1, 6.3, 11.3 and 16.3 s
             while not stage.dataplane.strangers.empty():
                 stage.dataplane.strangers.get_nowait()
-            await asyncio.sleep(module.QUIET_SECONDS + 10)
+            await asyncio.sleep(QUIET + 10)
             stage.dataplane.commits.clear()
             for _ in range(2):
                 stage.dataplane.strangers.put_nowait(Stranger("nft", 77, "table ip pierhead"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from collections.abc import Sequence
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
@@ -16,7 +17,7 @@ from pierhead.dataplane.netlink import Netlink, refusal
 from pierhead.node.linkwatch import Heard, LinkWatch, Notice
 from pierhead.node.netns import NetworkNamespace
 from pierhead.node.wiring import Wiring
-from pierhead.region.linkkeeper import PAUSE, LinkKeeper
+from pierhead.region.linkkeeper import LONGEST, PAUSE, LinkKeeper
 from pierhead.region.poolroutes import PoolRoutes
 from pierhead.wire.links import Link
 from pierhead.wire.routes import Address, Route, RouteKind
@@ -45,6 +46,7 @@ class Routes(PoolRoutes):
     def __init__(self, *, failures: int = 0) -> None:
         super().__init__(Netlink.__new__(Netlink), NetworkNamespace(Path("node")), lambda _: Wiring("ph-a", ()))
         self.looked: list[float] = []
+        self.numbers = [7]
         self._failures = failures
 
     @property
@@ -57,12 +59,26 @@ class Routes(PoolRoutes):
             raise refusal(errno.EEXIST, "route 10.96.0.0/16")
         return False
 
+    def number(self) -> int:
+        return self.numbers.pop(0) if len(self.numbers) > 1 else self.numbers[0]
 
-def looks(routes: Routes, *heard: Heard) -> Sequence[float]:
+
+class Door(socket.socket):
+    """Notes to which link it was bound."""
+
+    bound: list[object]
+
+    def setsockopt(self, *to: object) -> None:
+        self.bound = [*getattr(self, "bound", []), to[-1]]
+
+
+def looks(routes: Routes, *heard: Heard, doors: Sequence[socket.socket] = ()) -> Sequence[float]:
     async def run() -> None:
         begun = asyncio.get_running_loop().time()
-        following = asyncio.create_task(LinkKeeper(Told(*heard), routes).follow())
-        await asyncio.sleep(PAUSE * 100)
+        keeper = LinkKeeper(Told(*heard), routes)
+        keeper.doors = doors
+        following = asyncio.create_task(keeper.follow())
+        await asyncio.sleep(LONGEST)
         following.cancel()
         routes.looked = [at - begun for at in routes.looked]
 
@@ -94,8 +110,16 @@ def test_where_notices_were_lost_it_looks() -> None:
 
 
 def test_what_fails_is_tried_again_after_a_pause_and_then_left_alone() -> None:
-    assert looks(Routes(failures=2), Heard([OURS], complete=True)) == pytest.approx([0, PAUSE, 2 * PAUSE])
+    assert looks(Routes(failures=2), Heard([OURS], complete=True)) == pytest.approx([0, PAUSE, 3 * PAUSE])
 
 
-def test_two_who_insist_meet_once_in_a_pause() -> None:
-    assert looks(Routes(), *[Heard([OURS], complete=True)] * 3) == pytest.approx([0, PAUSE, 2 * PAUSE])
+def test_two_who_insist_meet_less_and_less_often() -> None:
+    assert looks(Routes(), *[Heard([OURS], complete=True)] * 3) == pytest.approx([0, PAUSE, 3 * PAUSE])
+
+
+def test_doors_are_bound_again_whoever_has_made_the_link_anew() -> None:
+    routes = Routes()
+    routes.numbers = [7, 7, 9]
+    with Door() as door:
+        looks(routes, *[Heard([OURS], complete=True)] * 3, doors=[door])
+        assert door.bound == [b"ph-a", b"ph-a"]

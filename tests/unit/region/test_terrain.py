@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,7 +53,14 @@ def namespaced(directory: Path) -> Terrain:
     settings = Settings(directory, "127.0.0.1", 0, ranges.choose("namespace"))
     namespace = NetworkNamespace(directory / "node")
     return Namespaced(
-        settings, namespace, directory, Mock(spec=PoolRoutes), Mock(spec=LinkKeeper), Mock(spec=Keeper), ExitStack()
+        settings,
+        namespace,
+        directory,
+        Mock(spec=PoolRoutes),
+        Mock(spec=LinkKeeper),
+        Mock(spec=Keeper),
+        asyncio.Event(),
+        ExitStack(),
     )
 
 
