@@ -275,7 +275,12 @@ class Followed(Netlink):
         return told
 
 
-HARM = {"rules": "flush chain ip pierhead services", "elements": "flush map ip pierhead frontends"}
+HARM = {
+    "rules": "flush chain ip pierhead services",
+    "elements": "flush map ip pierhead frontends",
+    "a policy": "add chain ip pierhead guard-out { policy drop; }",
+    "a chain": "add chain ip pierhead his { type filter hook output priority -300; policy drop; }",
+}
 NEXT = {
     "a load": (),
     "another endpoint": web(12),
@@ -301,6 +306,19 @@ def test_a_stranger_who_comes_right_after_a_commit_is_seen(namespace: Namespace,
         await world.dataplane.close()
 
     play(namespace, scenario)
+
+
+def test_a_table_of_our_name_in_a_family_where_we_have_none_is_nobodys_business(namespace: Namespace) -> None:
+    async def scene() -> None:
+        dataplane = Nftables([GROUND], namespace.open())
+        await dataplane.commit(whole(table_of(*web(11))))
+        namespace.nft("add", "table", "inet", "pierhead", "{ flags dormant; }")
+        before = namespace.nft("-a", "list", "table", "ip", "pierhead")
+        await dataplane.commit(())
+        assert namespace.nft("-a", "list", "table", "ip", "pierhead") == before
+        await dataplane.close()
+
+    asyncio.run(scene())
 
 
 def test_a_stranger_who_comes_between_two_pieces_of_a_load_is_seen(namespace: Namespace) -> None:

@@ -26,10 +26,12 @@ from pierhead.forwarding.nftlayout import NAME, Ground, led
 from pierhead.forwarding.table import Backends, ForwardingTable, Frontend, PortKey, Refusal, Rule
 from pierhead.wire.listing import (
     ask_generation,
+    dump_chains,
     dump_elements,
     dump_rules,
     dump_sets,
     dump_tables,
+    read_chain,
     read_elements,
     read_generation,
     read_set,
@@ -113,6 +115,9 @@ class Nftables:
         except KernelError as error:
             self._unsure = True
             raise OSError(error.errno or errno.EIO, str(error)) from error
+        except Exception:
+            self._unsure = True
+            raise
 
     async def _heard(self) -> Sequence[Commit]:
         """What others did since the last call; before the first one nobody listened, and of one that failed nobody was told."""
@@ -317,7 +322,7 @@ class Nftables:
         return True
 
     def _altered(self) -> bool:
-        """Whether our tables are not what we left: rules, flags, and how much is in each set."""
+        """Whether our tables are not what we left: chains, rules, flags, and how much is in each set."""
         if self._rules() != self._digest or any(table.flags for table in self._held().values()):
             return True
         for compiler in self._compilers:
@@ -339,13 +344,18 @@ class Nftables:
     def _rules(self) -> bytes:
         found = blake2b(digest_size=16)
         for table in self._tables:
+            chains = map(read_chain, self._ask_all(dump_chains(table)))
+            shapes = sorted((each.name, str(each.base)) for each in chains if each.table.name == table.name)
+            found.update(repr(shapes).encode())
             for message in self._ask_all(dump_rules(table)):
                 found.update(message.body[4:])  # before that stands the generation
         return found.digest()
 
     def _held(self) -> dict[Family, Table]:
-        """Tables of our name."""
-        return {table.family: table for table in read_tables(self._ask_all(dump_tables())) if table.name == NAME}
+        """Tables of our name, in families where we have one."""
+        families = {table.family for table in self._tables}
+        there = read_tables(self._ask_all(dump_tables()))
+        return {table.family: table for table in there if table.name == NAME and table.family in families}
 
     def _ask(self) -> int:
         return read_generation(self._netlink.request(ask_generation())[0]).number

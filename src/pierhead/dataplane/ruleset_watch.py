@@ -70,7 +70,8 @@ class RulesetWatch:
 
     def begin(self, own: int) -> None:
         """Hears from now on. ``own``: the port of the socket whose commits are not told."""
-        self._socket.bind((0, 0))
+        if not self._socket.getsockname()[0]:  # a step after it may have failed before
+            self._socket.bind((0, 0))
         _all_but(self._socket, own)
         self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
         self.hearing.set()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Final
 
 from pierhead.dataplane.conntrack import UDP
 from pierhead.dataplane.netlink import Netlink
-from pierhead.errors import KernelError, NotPermitted, NotSupported, ObjectMissing
+from pierhead.errors import KernelError, NotSupported, ObjectMissing
 from pierhead.forwarding.nftlayout import FIRST_TERMS, Layout, Terms
 from pierhead.wire import conntrack
 from pierhead.wire.netlink import attributes, string
@@ -32,9 +33,11 @@ def undergo(netlink: Netlink, layout: Layout) -> None:
         raise NotSupported(error.errno, error.subject, f"this kernel lacks {what} ({error.why})") from error
     try:
         netlink.request(conntrack.dump(layout.ground.family, UDP))
-    except NotPermitted:
-        raise
-    except KernelError as error:  # EINVAL, where nobody has this part of netfilter
+    except KernelError as error:
+        if error.errno != errno.EINVAL and not isinstance(
+            error, NotSupported
+        ):  # EINVAL: nobody has this part of netfilter
+            raise
         raise NotSupported(
             error.errno, error.subject, f"this kernel lacks nf_conntrack_netlink ({error.why})"
         ) from error

@@ -10,7 +10,7 @@ import pytest
 from compiled import GROUND
 from pierhead.dataplane import trial
 from pierhead.dataplane.netlink import Netlink, refusal
-from pierhead.errors import KernelError, NotPermitted, NotSupported
+from pierhead.errors import KernelError, NoRoom, NotPermitted, NotSupported
 from pierhead.forwarding.nftlayout import Layout
 from pierhead.wire.netlink import Message, attributes, each, string
 from pierhead.wire.nftables import Kind
@@ -46,7 +46,11 @@ def test_an_expression_that_the_kernel_lacks_is_named(expression: str) -> None:
 
 @pytest.mark.parametrize(
     ("number", "error", "told"),
-    [(errno.EINVAL, NotSupported, "lacks nf_conntrack_netlink"), (errno.EPERM, NotPermitted, "not permitted")],
+    [
+        (errno.EINVAL, NotSupported, "lacks nf_conntrack_netlink"),
+        (errno.EPERM, NotPermitted, "not permitted"),
+        (errno.ENOMEM, NoRoom, "allocate memory"),
+    ],
 )
 def test_connection_tracking_is_asked_too(number: int, error: type[KernelError], told: str) -> None:
     with pytest.raises(error, match=told):
