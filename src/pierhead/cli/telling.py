@@ -41,6 +41,14 @@ LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 MEND: Final = "what others change is mended in a moment; if this stays, read what `pierhead up` says, or start it again"
 
 
+class Way(msgspec.Struct, frozen=True):
+    """A route of the node's."""
+
+    to: Range
+    dead: bool = False
+    """It says that nothing goes there: unreachable, blackhole, prohibit."""
+
+
 class Kernel(msgspec.Struct, frozen=True):
     """What the kernel of a node holds, or why it is not known."""
 
@@ -49,9 +57,14 @@ class Kernel(msgspec.Struct, frozen=True):
     rules: Ruleset | None = None
     neighbours: Sequence[Chain] = ()
     """Others' chains that meet the same packets."""
-    ways: Sequence[Range] | None = None
-    """What the node has a route to; None: it is not known."""
+    ways: Sequence[Way] | None = None
+    """None: it is not known."""
     unread: str = ""
+
+    def leads_to(self, address: Address) -> bool:
+        """Whether the longest of its ways that fit goes on."""
+        fitting = [way for way in self.ways or () if way.to.version == address.version and address in way.to]
+        return bool(fitting) and not max(fitting, key=lambda way: (way.to.prefixlen, not way.dead)).dead
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -241,8 +254,9 @@ class _Telling:
         if not arrives or kernel.ways is None or self._sender.link != UPLINK:
             return ""
         source = ip_address(self._packet.source)
-        back = any(source in way for way in kernel.ways if way.version == source.version)
-        return "" if back else f"; but the node has no route back to {source}: nobody hears an answer"
+        return (
+            "" if kernel.leads_to(source) else f"; but the node has no route back to {source}: nobody hears an answer"
+        )
 
     def _sentence(self, fate: Fate) -> str:
         if fate.verdict == "pass":
@@ -282,7 +296,7 @@ class _Telling:
         """Whether the machine lets a pod's packet go no further than itself: there, and where no default route says that pods may go out."""
         network, source = self._place.network, ip_address(self._packet.source)
         ways = (self._kernel.ways if self._kernel else None) or ()
-        goes_out = any(way.version == source.version and not way.prefixlen for way in ways)
+        goes_out = any(way.to.version == source.version and not (way.to.prefixlen or way.dead) for way in ways)
         inside = any(source in found for found in network.pod_ranges)
         return inside and bool(ways) and not (goes_out or lab.is_one(network) or address in network.machine_addresses)
 
@@ -293,7 +307,7 @@ class _Telling:
             return ""
         if any(address in found for found in network.pod_ranges):
             return "" if self._seen.pod_at(str(address)) else f"unreachable: no pod has the address {address}"
-        if kernel.ways is None or any(address in way for way in kernel.ways if way.version == address.version):
+        if kernel.ways is None or kernel.leads_to(address):
             return ""
         return f"unreachable: the node has no route to {address}"
 

@@ -13,9 +13,8 @@ from typing import NoReturn
 
 import msgspec
 
-from pierhead.api.network import Range
 from pierhead.cli.packets import Seen
-from pierhead.cli.telling import Kernel
+from pierhead.cli.telling import Kernel, Way
 from pierhead.dataplane import held
 from pierhead.dataplane.netlink import Netlink, refusal
 from pierhead.errors import KernelError, NotPermitted
@@ -75,11 +74,11 @@ def _vantage(seen: Seen, place: Place, version: int, data_dir: Path) -> Vantage:
     return Vantage(lab.ground(place.network, len(seen.nodes), owner, version), partial(_from_within, data_dir, file))
 
 
-def _ways(netlink: Netlink, version: int) -> Iterator[Range]:
-    """What the node has a route to."""
+def _ways(netlink: Netlink, version: int) -> Iterator[Way]:
+    """The node's routes."""
     for route in map(routes.read_route, netlink.request(routes.dump_routes(version))):
-        if route is not None and route.kind not in DEAD:
-            yield route.destination
+        if route is not None:
+            yield Way(route.destination, route.kind in DEAD)
 
 
 def _from_within(data_dir: Path, file: Path, protocol: Protocol) -> Netlink:

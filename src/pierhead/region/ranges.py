@@ -204,7 +204,7 @@ def _check_namespace(network: Network) -> None:
         if any(ip_address(end) in found for end in ends):
             raise UsageError(
                 f"--network namespace has {' and '.join(ends)} for its link, so not {found} for others",
-                f"take another range, such as {_free(network, found.version)}",
+                _another(network, found.version),
             )
     for found in network.floating_ranges:
         if f"IPv{found.version}" not in network.families:
@@ -221,15 +221,20 @@ def _check_namespace(network: Network) -> None:
             )
 
 
-def _free(network: Network, version: int) -> Range:
-    """A range that nothing in the network overlaps, nor the link."""
+def _another(network: Network, version: int) -> str:
+    free = _free(network, version)
+    return f"take another range, such as {free}" if free else "take smaller ranges: these leave none free"
+
+
+def _free(network: Network, version: int) -> Range | None:
+    """A range that nothing in the network overlaps, nor the link; None: none of those that we could name."""
     taken = (*network.service_ranges, *network.pod_ranges, *network.floating_ranges)
     others = [
         ip_network(MACHINE[version]),
         ip_network(NODE[version]),
         *(one for one in taken if one.version == version),
     ]
-    return next(found for found in _candidates(version) if not any(found.overlaps(one) for one in others))
+    return next((found for found in _candidates(version) if not any(found.overlaps(one) for one in others)), None)
 
 
 def _candidates(version: int) -> Iterator[Range]:

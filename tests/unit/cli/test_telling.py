@@ -13,7 +13,7 @@ from compiled import GROUND, Kernel
 from forwarded import NETWORK, NODE, VIP, cluster_ip, endpoint, pod, service, slice_of, table_of
 from pierhead.api.views import EndpointSlice, FloatingIPPool, ProxyStatus, Service
 from pierhead.cli.packets import Question, Seen, packet_of, place_of, sender_of
-from pierhead.cli.telling import Account, account
+from pierhead.cli.telling import Account, Way, account
 from pierhead.cli.telling import Kernel as Told
 from pierhead.forwarding.nftmodel import Ruleset
 from pierhead.node import fabric
@@ -26,7 +26,7 @@ NETWORKED = replace(NETWORK, machine_address=MACHINE)
 UPLINKED = replace(GROUND, uplinks=("up0",), peers=(ip_network(MACHINE),), sole=True)
 WEB = service(type="LoadBalancer", ingress=[VIP], selector={"app": "web"}, loadBalancerSourceRanges=["198.51.100.0/24"])
 PODS = [a_pod("p", pod(1)), a_pod("q", pod(2))]
-ANYWHERE = (ip_network("0.0.0.0/0"),)
+ANYWHERE = (Way(ip_network("0.0.0.0/0")),)
 BOTH = slice_of("web", endpoint(1), endpoint(2))
 
 
@@ -132,9 +132,22 @@ def test_an_address_that_nobody_has_ends_here_where_a_pool_holds_it(
     ],
 )
 def test_where_no_way_leads_nothing_goes_on(origin: str, target: str, verdict: str) -> None:
-    ways = tuple(map(ip_network, ("203.0.113.0/24", "127.67.0.0/16")))
+    ways = tuple(Way(ip_network(text)) for text in ("203.0.113.0/24", "127.67.0.0/16"))
     found = told(origin, target, seen(WEB, BOTH), Told(UPLINKED, kernel(WEB, BOTH).rules, ways=ways))
     assert (found.lines[-1], found.differs) == (verdict, "")
+
+
+@pytest.mark.parametrize(
+    ("target", "verdict"),
+    [
+        ("169.254.169.254:80", "unreachable: the node has no route to 169.254.169.254"),
+        ("8.8.8.8:80", "goes on to 8.8.8.8: no Service has TCP port 80 there"),
+    ],
+)
+def test_of_the_ways_that_fit_the_longest_counts_where_it_leads_nowhere_too(target: str, verdict: str) -> None:
+    ways = (*ANYWHERE, Way(ip_network("169.254.0.0/16"), dead=True))
+    found = told("node", target, seen(WEB, BOTH), Told(UPLINKED, kernel(WEB, BOTH).rules, ways=ways))
+    assert found.lines[-1] == verdict
 
 
 def test_a_datagram_to_a_group_stays_on_the_senders_link() -> None:
@@ -265,7 +278,7 @@ def test_without_the_kernels_table_the_rules_that_should_be_there_are_followed()
 def test_a_stranger_to_whom_no_route_leads_hears_no_answer() -> None:
     rules = kernel(WEB, BOTH).rules
     there, nowhere = (
-        told("198.51.100.7", f"{VIP}:8080", seen(WEB, BOTH), Told(UPLINKED, rules, ways=(ip_network(way),)))
+        told("198.51.100.7", f"{VIP}:8080", seen(WEB, BOTH), Told(UPLINKED, rules, ways=(Way(ip_network(way)),)))
         for way in ("198.51.100.0/24", "10.0.0.0/8")
     )
     assert there.lines[-1] == f"{GOES}, and sees the node as its client"

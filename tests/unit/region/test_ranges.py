@@ -97,6 +97,14 @@ def test_who_takes_the_links_range_is_told_one_that_is_free(services: str, pods:
     assert caught.value.hint == f"take another range, such as {free}"
 
 
+@pytest.mark.parametrize(("services", "pods"), [("fd00::/8", None), ("172.16.0.0/12", "10.0.0.0/8")])
+def test_where_none_is_free_smaller_ones_are_the_next_step(services: str, pods: str | None) -> None:
+    asked, given = ranges.parse("--service-cidr", services), ranges.parse("--pod-cidr", pods)
+    with pytest.raises(UsageError, match="for its link") as caught:
+        ranges.choose("namespace", services=asked, pods=given)
+    assert caught.value.hint == "take smaller ranges: these leave none free"
+
+
 @pytest.mark.parametrize(
     ("services", "pods", "text"),
     [
